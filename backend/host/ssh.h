@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * SSH sessions by libssh (its only user): one small thread for each open
+ * session, jobs run one after the other, the session is kept and used again.
+ * Every callback comes on the loop's thread, none from within the call that
+ * takes it.
+ */
+#ifndef RACKFS_SSH_H
+#define RACKFS_SSH_H
+
+#include "err.h"
+#include "loop.h"
+
+struct ssh;
+struct ssh_job;
+
+struct ssh_target { /* copied */
+	const char *host;
+	uint16_t port;
+	const char *user;
+	const char *key_file; /* private key, no passphrase */
+	const char *host_key; /* "ssh-ed25519 AAAA...": pinned; nothing else is
+			       * ever accepted */
+	uint64_t timeout;     /* usec for key exchange and log-in */
+};
+
+/* Waits for the SSH banner on the loop without a thread: connects, gives the
+ * server 0.5 s to say "SSH-", tries again every 0.1 s, for ever.  done(0) once
+ * it was seen.  Free it to give up. */
+struct ssh_probe;
+int ssh_probe_new(struct loop *l, const char *host, uint16_t port,
+    void (*done)(void *userdata), void *userdata, struct ssh_probe **ret,
+    struct err *err);
+/* Tries so far, and how the last one ended ("connection refused"). */
+unsigned ssh_probe_tries(const struct ssh_probe *p, const char **ret_last);
+void ssh_probe_free(struct ssh_probe *p);
+
+/* Connects and logs in.  `connected` fires once: 0; -EACCES (host key differs,
+ * user key refused: err says which); -ETIMEDOUT, -ECONNREFUSED, -ECONNRESET.
+ * `closed` fires once when a session that was connected breaks. */
+int ssh_new(struct loop *l, const struct ssh_target *t,
+    void (*connected)(struct ssh *s, int code, const struct err *err, void *userdata),
+    void (*closed)(struct ssh *s, const struct err *err, void *userdata),
+    void *userdata, struct ssh **ret, struct err *err);
+/* Shuts the socket down; no callback fires any more, also none of jobs. */
+void ssh_free(struct ssh *s);
+
+struct ssh_run {
+	char *const *argv;  /* each word is quoted for the guest's shell */
+	const void *input;  /* stdin (copied), or NULL */
+	size_t input_len;
+	size_t max_output;  /* bytes kept of stdout and stderr each;
+			     * 0: 64 KiB; more is dropped and told */
+	uint64_t timeout;   /* usec; 0: 60 s */
+	bool lock;          /* under GUEST_LOCK (flock): it changes the guest */
+	/* Pieces as they come; may be NULL. */
+	void (*output)(const char *data, size_t len, bool is_stderr, void *userdata);
+	/* Once.  code 0: it ran and ended with exit status `status`; else
+	 * -ETIMEDOUT, -ECONNRESET, -ECANCELED.  out and errout are
+	 * NUL-terminated and borrowed. */
+	void (*done)(int code, int status, const char *out, size_t out_len,
+	    const char *errout, const struct err *err, void *userdata);
+	void *userdata;
+};
+int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
+    struct err *err);
+/* Writes a file whole or not at all (temporary name, mode, owner, rename). */
+int ssh_write_file(struct ssh *s, const char *path, const void *data, size_t len,
+    mode_t mode, const char *owner, /* "root:root", or NULL */
+    void (*done)(int code, const struct err *err, void *userdata),
+    void *userdata, struct ssh_job **ret, struct err *err);
+/* done fires with -ECANCELED soon. */
+void ssh_job_cancel(struct ssh_job *j);
+
+/* Keys (ed25519). */
+/* Makes a key pair when `path` is missing: OpenSSH private key (0600) there,
+ * public key in path.pub. */
+int ssh_key_ensure(const char *path, const char *comment, struct err *err);
+/* "ssh-ed25519 AAAA..." of a public or private key file; owned text. */
+int ssh_key_public(const char *path, char **ret, struct err *err);
+/* The 83 bytes of dropbear's host key file from an OpenSSH private key:
+ * u32 11 "ssh-ed25519" u32 64 seed||public. */
+int ssh_key_dropbear(const char *path, struct buf *ret, struct err *err);
+
+#endif

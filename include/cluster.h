@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The cluster as the face (fs/) sees it: objects, their texts, verbs, what is
+ * observed, and what has changed.  backend/engine/ is behind it.  Everything
+ * is for the loop's thread.  No call here waits: what must be on disk first
+ * answers through a callback.
+ */
+#ifndef RACKFS_CLUSTER_H
+#define RACKFS_CLUSTER_H
+
+#include <time.h>
+#include "driver.h"
+#include "err.h"
+#include "loop.h"
+#include "spec.h"
+#include "state.h"
+
+struct cluster;
+struct object; /* the cluster itself, a network, an image, a node */
+
+enum object_kind {
+	OBJECT_CLUSTER,
+	OBJECT_NETWORK,
+	OBJECT_IMAGE,
+	OBJECT_NODE,
+	OBJECT_KINDS
+};
+const char *object_kind_name(enum object_kind k); /* "node" */
+
+/* Aspects of an object that change, as bits: the files table names those that
+ * each file shows. */
+enum aspect {
+	ASPECT_SPEC = 1 << 0,     /* the document */
+	ASPECT_STATE = 1 << 1,    /* the word in `state` */
+	ASPECT_OBSERVED = 1 << 2, /* anything in status.json */
+	ASPECT_PROGRESS = 1 << 3,
+	ASPECT_ERROR = 1 << 4,
+	ASPECT_LOG = 1 << 5,      /* growing */
+	ASPECT_CONSOLE = 1 << 6,  /* growing */
+	ASPECT_PORTS = 1 << 7,
+	ASPECT_REACH = 1 << 8,
+	ASPECT_NAMES = 1 << 9,    /* cluster: hosts, ssh_config, known_hosts */
+	ASPECT_EVENTS = 1 << 10,  /* cluster: growing */
+	ASPECT_STATUS = 1 << 11,  /* cluster: status, status.json of all */
+	ASPECT_SETTLED = 1 << 12, /* may answer a read of wait/ */
+	ASPECT_DISK = 1 << 13,    /* the section `disk` of the document */
+	ASPECT_BITS = 14
+};
+
+struct cluster_options {
+	struct loop *loop;
+	const char *state_dir, *runtime_dir; /* absolute, exist, 0700 */
+	const char *data_dir; /* scripts and files of rackfs */
+	/* What has changed; called on the loop, coalesced once a round for each
+	 * object.  CHANGE_* below for objects that come or go. */
+	void (*changed)(struct object *o, unsigned aspects, void *userdata);
+	void (*appeared)(struct object *o, void *userdata);
+	void (*vanishing)(struct object *o, void *userdata); /* last call */
+	void *userdata;
+};
+
+/* Loads the store, opens the drivers, begins to observe.  Bad files of the
+ * store are kept aside and told in `error` and events, never fatal. */
+int cluster_new(
+    const struct cluster_options *options, struct cluster **ret, struct err *err);
+/* Leaves machines and switches running. */
+void cluster_free(struct cluster *c);
+
+/* --- objects ------------------------------------------------------------- */
+
+struct object *cluster_root(struct cluster *c);
+struct object *cluster_find(
+    struct cluster *c, enum object_kind kind, const char *name);
+struct object *cluster_by_number(
+    struct cluster *c, enum object_kind kind, uint32_t number);
+/* The next object with a number above `after` (0: the first); NULL: none.
+ * Numbers begin with 1, are stored, and are not reused while one lives. */
+struct object *cluster_next(
+    struct cluster *c, enum object_kind kind, uint32_t after);
+size_t cluster_count(struct cluster *c, enum object_kind kind);
+const char *object_name(const struct object *o);
+uint32_t object_number(const struct object *o);
+enum object_kind object_kind(const struct object *o);
+/* CLOCK_REALTIME usec of the last change of any of these aspects. */
+uint64_t object_mtime(const struct object *o, unsigned aspects);
+/* Counts changes; for poll(2) and caches. */
+uint64_t object_version(const struct object *o, unsigned aspects);
+
+/* Answers a request once what it asked for is on disk (code 0), or was
+ * refused.  May be called before the function that took it returns. */
+typedef void (*cluster_reply_fn)(int code, const struct err *err, void *userdata);
+
+/* mkdir, rmdir.  Also node ids: *_make gives a number.  Every refusal is
+ * told by reply; its text goes to the cluster's `error` by cluster_refused(). */
+void cluster_make(struct cluster *c, enum object_kind kind, const char *name,
+    cluster_reply_fn reply, void *userdata);
+void cluster_remove(struct cluster *c, enum object_kind kind, const char *name,
+    cluster_reply_fn reply, void *userdata);
+
+/* --- documents ------------------------------------------------------------- */
+
+enum document { DOCUMENT_SPEC, DOCUMENT_DISK };
+
+/* The text as written, NUL-terminated, borrowed until the next change. */
+const char *cluster_spec_text(const struct object *o, size_t *ret_len);
+/* The text of a document (for DOCUMENT_DISK: the section). */
+int cluster_document(struct object *o, enum document d, struct buf *ret);
+
+/* A document that was checked in full.  prepare(): checks it against
+ * everything (as a merge patch when `patch`), then writes it beside the old
+ * one and syncs it; reply comes when that is done (0) or refused; then
+ * *ret_draft is set.  commit(): puts it in the old one's place, durably, and in
+ * force; checks again what may have changed in between.  A draft is freed by
+ * commit() or draft_free() (also before prepare has replied: then there is no
+ * reply). */
+struct draft;
+int cluster_prepare(struct object *o, enum document d, bool patch,
+    const char *text, size_t len, cluster_reply_fn reply, void *userdata,
+    struct draft **ret_draft, struct err *err);
+void cluster_commit(struct draft *d, cluster_reply_fn reply, void *userdata);
+void draft_free(struct draft *d);
+
+/* A verb word written to `state`; checks that it fits the object. */
+void cluster_verb(struct object *o, enum verb verb, cluster_reply_fn reply,
+    void *userdata);
+/* Bits (1 << enum verb) that fit this kind. */
+unsigned cluster_verbs(enum object_kind kind);
+
+/* The last refused write, shown in `error` as "refused: <file>: <sentence>";
+ * sentence NULL: a write to that file was accepted.  An event too. */
+void cluster_refused(struct object *o, const char *file, const char *sentence);
+
+/* --- what is seen ---------------------------------------------------------- */
+
+struct stage_view {
+	enum stage stage;
+	enum stage_state state;
+	uint64_t started, ended; /* CLOCK_MONOTONIC usec; 0: not */
+	uint64_t started_real;
+	unsigned attempts;
+	int percent;        /* -1: unknown */
+	const char *detail; /* "" when none */
+};
+
+struct nic_view {
+	const struct nic_spec *spec;
+	uint8_t mac[6];
+	bool has_address;
+	uint32_t address;
+	unsigned prefix;
+	const char *network;
+	bool plugged;
+};
+
+/* Pointers are borrowed until the loop runs again. */
+struct node_view {
+	const char *name;
+	uint32_t number;
+	enum node_state state;
+	enum power wanted;
+	const struct node_spec *spec;
+	const char *effective; /* the document with every default: a JSON object */
+	uint16_t ssh_port;
+	struct nic_view nics[NICS_MAX];
+	size_t n_nics;
+	struct machine_look machine;
+	struct guest_look guest;
+	struct disk_look disk;
+	bool disk_laid_out, disk_used;
+	const char *disk_uuid; /* or NULL */
+	struct stage_view stages[STAGES]; /* those that the spec asks for */
+	size_t n_stages;
+	const char *failed_stage;    /* NULL: not failed */
+	const char *failed_sentence;
+	const char *refused;         /* "spec: line 1, ...", or NULL */
+	const char *reason;          /* why the present step, or "" */
+	const char *waiting_for;     /* "" when for nothing */
+	uint64_t deadline;           /* CLOCK_MONOTONIC usec; USEC_NEVER: none */
+	unsigned restarts;           /* since it was last up */
+	bool settled;
+	char *const *restart_required, *const *wipe_required; /* NULL: none */
+	uint64_t since;              /* CLOCK_MONOTONIC usec of the state word */
+	const char *template_reason; /* why no template was used */
+	const char *host_key;        /* public: "ssh-ed25519 AAAA...", or NULL */
+	const char *ssh_user;
+	bool virtual;
+};
+void node_view(struct object *o, struct node_view *ret);
+enum node_state node_state(const struct object *o); /* cheap */
+
+struct reach_view {
+	const char *from, *to;
+	unsigned sent, received;
+	double rtt_ms;
+	uint64_t measured; /* CLOCK_REALTIME usec; 0: never */
+};
+struct network_view {
+	const char *name;
+	uint32_t number;
+	enum network_state state;
+	const struct network_spec *spec;
+	const char *effective;
+	uint32_t subnet;
+	unsigned prefix;
+	struct network_look look;
+	const struct network_port *ports;
+	size_t n_ports;
+	uint64_t ports_seen; /* CLOCK_REALTIME usec */
+	const char *failed_sentence, *refused;
+	unsigned users; /* nodes whose spec names it */
+	bool reach_pending;
+};
+void network_view(struct object *o, struct network_view *ret);
+/* The i-th measured pair, ordered by node numbers; false: no more. */
+bool network_reach(struct object *o, size_t i, struct reach_view *ret);
+/* A read of `ports` asks for a newer look; the next read will have it. */
+void network_touch_ports(struct object *o);
+
+struct image_view {
+	const char *name;
+	uint32_t number;
+	enum image_state state;
+	const struct image_spec *spec;
+	const char *effective;
+	struct image_look look;
+	const char *failed_sentence, *refused;
+	int percent;
+	const char *detail;
+};
+void image_view(struct object *o, struct image_view *ret);
+
+struct cluster_view {
+	enum cluster_state state;
+	const struct cluster_spec *spec;
+	const char *effective;
+	const char *refused, *failed_sentence;
+	size_t counts[NODE_STATES]; /* nodes in each state */
+	bool settled;
+	const char *key_file; /* private key to log in with, absolute */
+	const char *known_hosts_file; /* absolute, kept current, for ssh_config */
+	uint64_t seq; /* last event */
+};
+void cluster_view(struct cluster *c, struct cluster_view *ret);
+
+/* For wait/: has this node (the root object: everything) settled? */
+bool object_settled(const struct object *o);
+
+/* --- growing texts ----------------------------------------------------------- */
+
+enum stream { STREAM_LOG, STREAM_EVENTS, STREAM_CONSOLE };
+
+/* Size so far and the oldest byte kept; `run` tells console logs of different
+ * runs apart (0 for others). */
+void cluster_stream_stat(struct object *o, enum stream s, uint64_t *ret_run,
+    uint64_t *ret_size, uint64_t *ret_oldest);
+/* Bytes from `off`; given-back ones read as zeros.  Returns the count, 0 at
+ * the end, or a negative errno. */
+ssize_t cluster_stream_read(struct object *o, enum stream s, uint64_t run,
+    uint64_t off, void *data, size_t len);
+/* A keyboard.  -EAGAIN: full for now (ASPECT_CONSOLE will tell), -ENODEV. */
+ssize_t cluster_console_write(struct object *o, const void *data, size_t len);
+
+#endif
