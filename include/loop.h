@@ -33,7 +33,8 @@ int loop_turn(struct loop *l, uint64_t timeout_usec);
 uint64_t loop_now(struct loop *l);
 
 /* Each gives a source that stays until loop_source_free() (NULL is legal;
- * legal from within its own callback too).  events: EPOLLIN, EPOLLOUT. */
+ * legal from within its own callback too).  events: EPOLLIN, EPOLLOUT.
+ * fd is borrowed: free its source before it is closed. */
 int loop_add_io(struct loop *l, int fd, uint32_t events, loop_io_fn fn,
     void *userdata, struct loop_source **ret);
 int loop_io_events(struct loop_source *s, uint32_t events);
@@ -48,6 +49,9 @@ int loop_add_child(struct loop *l, pid_t pid, loop_child_fn fn, void *userdata,
  * source is freed); fires once when it has ended.  Nothing is reaped. */
 int loop_add_pidfd(struct loop *l, int pidfd, loop_fn fn, void *userdata,
     struct loop_source **ret);
+/* Reaps a child whose end nobody waits for any more. */
+int loop_reap(struct loop *l, pid_t pid);
+/* Blocks the signal for this thread: call it before other threads start. */
 int loop_add_signal(struct loop *l, int signal, loop_signal_fn fn,
     void *userdata, struct loop_source **ret);
 int loop_add_inotify(struct loop *l, const char *path, uint32_t mask,
