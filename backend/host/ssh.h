@@ -38,30 +38,43 @@ void ssh_probe_free(struct ssh_probe *p);
 /* Connects and logs in.  `connected` fires once: 0; -EACCES (host key differs,
  * user key refused: err says which); -ETIMEDOUT, -ECONNREFUSED, -ECONNRESET.
  * `closed` fires once when a session that was connected breaks. */
-int ssh_new(struct loop *l, const struct ssh_target *t,
+int ssh_open(struct loop *l, const struct ssh_target *t,
     void (*connected)(struct ssh *s, int code, const struct err *err, void *userdata),
     void (*closed)(struct ssh *s, const struct err *err, void *userdata),
     void *userdata, struct ssh **ret, struct err *err);
-/* Shuts the socket down; no callback fires any more, also none of jobs. */
-void ssh_free(struct ssh *s);
+/* Ends the session without waiting for it; no callback fires any more, also
+ * none of jobs, and their pointers are void.  NULL is legal. */
+void ssh_close(struct ssh *s);
+/* libssh exports functions of these names, and calls them itself. */
+#ifndef SSH_KEEP_LIBSSH_NAMES
+#define ssh_new  ssh_open
+#define ssh_free ssh_close
+#endif
 
 struct ssh_run {
 	char *const *argv;  /* each word is quoted for the guest's shell */
 	const void *input;  /* stdin (copied), or NULL */
 	size_t input_len;
 	size_t max_output;  /* bytes kept of stdout and stderr each;
-			     * 0: 64 KiB; more is dropped and told */
-	uint64_t timeout;   /* usec; 0: 60 s */
+			     * 0: 64 KiB; more is dropped, and done's err
+			     * tells it beside code 0 */
+	uint64_t timeout;   /* usec from its start; 0: 60 s */
 	bool lock;          /* under GUEST_LOCK (flock): it changes the guest */
 	/* Pieces as they come; may be NULL. */
 	void (*output)(const char *data, size_t len, bool is_stderr, void *userdata);
-	/* Once.  code 0: it ran and ended with exit status `status`; else
-	 * -ETIMEDOUT, -ECONNRESET, -ECANCELED.  out and errout are
-	 * NUL-terminated and borrowed. */
+	/* Once.  code 0: it ran and ended with exit status `status` (128 + N
+	 * when killed by signal N); else -ETIMEDOUT, -ECONNRESET,
+	 * -ECANCELED.  err is never NULL.  out and errout are NUL-terminated
+	 * and borrowed. */
 	void (*done)(int code, int status, const char *out, size_t out_len,
 	    const char *errout, const struct err *err, void *userdata);
 	void *userdata;
 };
+/* Jobs may be given before the session is connected.  ret may be NULL; the
+ * job is void once done has fired.  -ENOTCONN when the session is broken,
+ * -EAGAIN when SSH_JOBS_MAX wait, -E2BIG for a too long argv. */
+#define SSH_JOBS_MAX    1024
+#define SSH_COMMAND_MAX (128 * 1024)
 int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
     struct err *err);
 /* Writes a file whole or not at all (temporary name, mode, owner, rename). */
