@@ -41,6 +41,7 @@ FSOBJ = $(FS:%.c=$(BUILD)/o/%.o)
 UNIT = $(sort $(wildcard tests/test_*.c tests/conformance.c))
 FUZZ = $(sort $(wildcard tests/fuzz_*.c))
 GEN = $(sort $(wildcard docs/gen/*.c))
+GUEST = $(sort $(wildcard backend/netboot/*.c))
 MAN = $(sort $(wildcard docs/*.[1-8]))
 UNIT_BIN = $(UNIT:tests/%.c=$(BUILD)/tests/%)
 FUZZ_BIN = $(FUZZ:tests/%.c=$(BUILD)/tests/%)
@@ -89,7 +90,7 @@ $(BUILD)/gen/%: docs/gen/%.c $(TEST_LIBS)
 # and lint.
 compile_commands.json: Makefile $(BUILD)/flags
 	@tests/lint/compile-commands $(CC) $(ALL_CFLAGS) -- \
-		$(SRC) $(FS) $(UNIT) $(FUZZ) $(GEN) >$@.new && mv $@.new $@
+		$(SRC) $(FS) $(GUEST) $(UNIT) $(FUZZ) $(GEN) >$@.new && mv $@.new $@
 
 deps: ## install what is missing to build and run (Debian packages)
 	@backend/packages/install backend/packages/core
