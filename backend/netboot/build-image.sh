@@ -1,0 +1,504 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds the netboot image, a kernel and an initrd, from Debian packages.
+# backend/drivers/image_netboot.c runs it; people may as well.  Needs no root:
+# packages come through apt-get download with the host's own sources, and are
+# unpacked, never installed.  The same inputs give the same bytes.
+#
+#   build-image.sh [--check] CACHEDIR [PACKAGE...]
+#
+# Extra packages go in whole, with what they depend on.  On stdout:
+#   progress PERCENT WORDS
+#   image DIRECTORY DIGEST      at the end: it holds kernel, initrd, manifest
+# --check builds nothing: exit status 3 when the cache has no such image.
+
+set -Eeuo pipefail
+trap 'echo "build-image: line $LINENO: $BASH_COMMAND: failed" >&2' ERR
+export LC_ALL=C
+umask 022
+
+here=$(cd "$(dirname "$0")" && pwd)
+
+die() {
+	echo "build-image: $*" >&2
+	exit 1
+}
+
+progress() {
+	echo "progress $*"
+}
+
+usage() {
+	die "usage: build-image.sh [--check] CACHEDIR [PACKAGE...]"
+}
+
+# identity.h stands beside the script when installed.
+find_headers() {
+	local d
+	for d in "$here" "$here/../../include"; do
+		if [ -e "$d/identity.h" ]; then
+			headers=$d
+			return
+		fi
+	done
+	die "identity.h is neither in $here nor in $here/../../include"
+}
+
+check_tools() {
+	local t missing=() packages=()
+	local -A from=([apt-get]=apt [dpkg-deb]=dpkg [readelf]=binutils
+		[gcc]=gcc [cpio]=cpio [zstd]=zstd [flock]=util-linux
+		[xz]=xz-utils [sha256sum]=coreutils)
+	for t in "${!from[@]}"; do
+		command -v "$t" >/dev/null && continue
+		missing+=("$t")
+		packages+=("${from[$t]}")
+	done
+	[ ${#missing[@]} -eq 0 ] ||
+		die "missing: ${missing[*]}; run: sudo apt-get install" \
+			"${packages[*]}"
+}
+
+# --- which packages, in which versions -------------------------------------
+
+table() { # the lines of a table without comments
+	sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$1"
+}
+
+# Lets apt solve for a machine that has nothing installed.  Prints
+# "name version-as-in-file-name file size sha256" for each package.
+solve() {
+	local out=$scratch/uris log=$scratch/apt.log
+	: >"$scratch/status"
+	if ! apt-get -qq -y --print-uris --no-install-recommends \
+		-o Dir::State::status="$scratch/status" \
+		-o Dir::Cache::archives="$scratch/archives" \
+		-o Debug::NoLocking=1 -o Acquire::ForceHash=SHA256 \
+		install "$@" >"$out" 2>"$log"; then
+		cat "$log" >&2
+		if grep -q 'Unable to locate package' "$log"; then
+			die "apt doesn't know these packages; when its lists are" \
+				"missing or old, run: sudo apt-get update"
+		fi
+		die "apt can't solve for: $*"
+	fi
+	awk '{ gsub("\047", ""); split($2, f, "_");
+		print f[1], f[2], $2, $3, substr($4, index($4, ":") + 1) }' "$out"
+}
+
+# Debian's own apt keeps lists under /var/lib/apt/lists.
+check_lists() {
+	local dir
+	eval "$(apt-config shell dir Dir::State::lists/d)"
+	compgen -G "$dir/*_Packages*" >/dev/null ||
+		die "apt has no package lists in $dir; run: sudo apt-get update"
+}
+
+# Writes $scratch/wanted: of all that was solved, the packages that go in:
+# those of the table, the kernel, libraries; and the extra ones.
+resolve() {
+	local names
+	mapfile -t names < <(table "$here/packages" | awk '{ print $1 }')
+	solve "${names[@]}" >"$scratch/solved"
+	awk -v names="${names[*]}" '
+		BEGIN { n = split(names, a, " ");
+			for (i = 1; i <= n; i++) want[a[i]] = 1 }
+		want[$1] || $1 ~ /^(lib|zlib1g)/ ||
+		$1 ~ /^linux-(image|modules|binary)-[0-9]/ { print }' \
+		"$scratch/solved" >"$scratch/base"
+	: >"$scratch/extra"
+	if [ $# -gt 0 ]; then
+		solve "$@" >"$scratch/solved"
+		grep -vE '^(dpkg|debconf|adduser|libc-bin|init-system-helpers) ' \
+			"$scratch/solved" >"$scratch/extra" || :
+	fi
+	sort -u "$scratch/base" "$scratch/extra" >"$scratch/wanted"
+}
+
+digest_inputs() {
+	{
+		cat "$scratch/wanted"
+		cut -d' ' -f1 "$scratch/extra" | sort
+		digest_scripts
+	} | sha256sum | cut -c1-32
+}
+
+digest_scripts() {
+	(cd "$here" && sha256sum build-image.sh packages modules init inittab \
+		inittab.ssh poweroff rackfs-console rackfs-net rackfs-ready \
+		rackfs-sshd guest.c guest_frame.c guest_frame.h)
+	(cd "$headers" && sha256sum identity.h)
+	gcc --version | head -n 1
+	zstd --version
+}
+
+# --- getting and unpacking them ----------------------------------------------
+
+fetched() { # file sha256
+	[ -e "$debs/$1" ] &&
+		echo "$2  $debs/$1" | sha256sum --quiet --check - 2>/dev/null
+}
+
+# One apt-get download for all that is missing; apt checks signatures and
+# digests.  It works in a folder of ours, so a broken file is never left
+# under a good name.
+download() {
+	local name version file size sha missing=() bytes=0 log=$scratch/dl.log
+	while read -r name version file size sha; do
+		fetched "$file" "$sha" && continue
+		version=${version//%3a/:}
+		missing+=("$name=$version")
+		bytes=$((bytes + size))
+	done <"$scratch/wanted"
+	[ ${#missing[@]} -gt 0 ] || return 0
+	progress 5 "downloading ${#missing[@]} packages, $((bytes / 1000000)) MB"
+	mkdir -p "$scratch/dl"
+	if ! (cd "$scratch/dl" && apt-get -qq download \
+		-o APT::Sandbox::User=root -o Debug::NoLocking=1 \
+		"${missing[@]}") >"$log" 2>&1; then
+		cat "$log" >&2
+		die "can't download the packages; when it says 404, apt's lists" \
+			"are old: run: sudo apt-get update"
+	fi
+	while read -r name version file size sha; do
+		[ ! -e "$scratch/dl/$file" ] || mv "$scratch/dl/$file" "$debs/"
+		fetched "$file" "$sha" ||
+			die "$file: was downloaded, but isn't what apt's lists" \
+				"say; run: sudo apt-get update"
+	done <"$scratch/wanted"
+}
+
+# A tree with merged /usr, as Debian has it installed.
+skeleton() {
+	mkdir -p "$1/usr/bin" "$1/usr/sbin" "$1/usr/lib" "$1/usr/lib64"
+	ln -s usr/bin usr/sbin usr/lib usr/lib64 "$1/"
+}
+
+unpack() { # deb tree [patterns]
+	local deb=$1 tree=$2
+	shift 2
+	if ! dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$tree" \
+		--no-same-owner --keep-directory-symlink "$@" \
+		--exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' \
+		--exclude='./usr/share/locale/*' --exclude='./usr/share/info/*'; then
+		die "can't unpack $deb"
+	fi
+}
+
+unpack_all() {
+	local name version file rest n=0 total
+	total=$(wc -l <"$scratch/wanted")
+	skeleton "$tree"
+	while read -r name version file rest; do
+		n=$((n + 1))
+		progress $((40 + 25 * n / total)) "unpacking $name"
+		case $name in
+		linux-image-[0-9]* | linux-modules-[0-9]* | linux-binary-[0-9]*)
+			unpack "$debs/$file" "$tree" \
+				--exclude='./usr/lib/debug/*' ;;
+		*)
+			unpack "$debs/$file" "$tree" ;;
+		esac
+	done <"$scratch/base"
+	while read -r name version file rest; do
+		unpack "$debs/$file" "$tree"
+		unpack "$debs/$file" "$root" --exclude='./usr/share/bug/*'
+	done <"$scratch/extra"
+}
+
+# --- putting the root together -------------------------------------------------
+
+# Libraries are searched in the packages only, never on the host.
+needed() { # file: copies the libraries it needs
+	local lib path
+	while read -r lib; do
+		[ -z "${have[$lib]:-}" ] || continue
+		have[$lib]=1
+		path=$(find "$tree/usr/lib" "$tree/usr/lib64" -name "$lib" \
+			-print -quit)
+		[ -n "$path" ] || die "$lib, which ${1#"$tree"/} needs, is in" \
+			"none of the packages"
+		install -D "$path" "$root/${path#"$tree"/}"
+		needed "$path"
+	done < <({ readelf -d "$1" 2>/dev/null || :; } |
+		sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+}
+
+loader() { # file: its ELF interpreter
+	readelf -lW "$1" | sed -n 's/.*interpreter: \(.*\)\]/\1/p'
+}
+
+take() { # path: a file of the packages, a link as a link
+	local path=$1 interp
+	path=${path/#bin\//usr/bin/}
+	path=${path/#sbin\//usr/sbin/}
+	path=${path/#lib\//usr/lib/}
+	[ -e "$tree/$path" ] || die "$1 is in none of the packages"
+	mkdir -p "$root/$(dirname "$path")"
+	cp -P "$tree/$path" "$root/$path"
+	[ ! -L "$tree/$path" ] || return 0
+	interp=$(loader "$tree/$path" 2>/dev/null || :) # a text file has none
+	if [ -n "$interp" ] && [ -z "${have[loader]:-}" ]; then
+		have[loader]=1
+		install -D "$(realpath "$tree$interp")" "$root/usr$interp"
+	fi
+	needed "$tree/$path"
+}
+
+take_files() {
+	local line words path
+	declare -gA have=()
+	while read -r line; do
+		read -ra words <<<"$line"
+		for path in "${words[@]:1}"; do
+			take "$path"
+		done
+	done < <(table "$here/packages")
+	ln -s openssh/sftp-server "$root/usr/lib/sftp-server"
+}
+
+# Links for what nothing better is there.
+link_busybox() {
+	local a
+	for a in $("$root/usr/bin/busybox" --list); do
+		[ -e "$root/usr/bin/$a" ] || [ -L "$root/usr/bin/$a" ] ||
+			[ -e "$root/usr/sbin/$a" ] ||
+			[ -L "$root/usr/sbin/$a" ] ||
+			ln -s busybox "$root/usr/bin/$a"
+	done
+}
+
+module_path() { # name: its file below lib/modules, with - and _ alike
+	local name=${1//-/_}
+	awk -F/ -v want="$name" '{ f = $NF; sub(/\.ko.*/, "", f);
+		gsub("-", "_", f); if (f == want) { print; exit } }' \
+		"$scratch/modules"
+}
+
+module_built_in() {
+	awk -F/ -v want="${1//-/_}" '{ f = $NF; sub(/\.ko.*/, "", f);
+		gsub("-", "_", f); if (f == want) found = 1 }
+		END { exit !found }' "$tree/usr/lib/modules/$release/modules.builtin"
+}
+
+# Copies a module after what it depends on, and appends its name to the list.
+module() { # name list optional
+	local path dep file
+	[ -z "${loaded[${1//-/_}]:-}" ] || return 0
+	! module_built_in "$1" || return 0
+	path=$(module_path "$1")
+	if [ -z "$path" ]; then
+		[ -n "$3" ] && return 0
+		die "the kernel $release has no module $1"
+	fi
+	loaded[${1//-/_}]=1
+	file=$root/usr/lib/modules/$release/${path%.ko*}.ko
+	mkdir -p "$(dirname "$file")"
+	case $path in
+	*.xz) xz -dc "$tree/usr/lib/modules/$release/$path" >"$file" ;;
+	*.zst) zstd -qdc "$tree/usr/lib/modules/$release/$path" >"$file" ;;
+	*) cp "$tree/usr/lib/modules/$release/$path" "$file" ;;
+	esac
+	chmod 644 "$file"
+	while read -r dep; do
+		module "$dep" "$2" ""
+	done < <(objcopy -O binary -j .modinfo "$file" /dev/stdout |
+		tr '\0' '\n' | sed -n 's/^depends=//p' | tr -s ',' '\n' | sed '/^$/d')
+	echo "/lib/modules/$release/${path%.ko*}.ko" >>"$root/etc/rackfs/modules.$2"
+}
+
+take_modules() {
+	local when words w
+	declare -gA loaded=()
+	release=$(cd "$tree/usr/lib/modules" && ls)
+	case $release in
+	'' | *[[:space:]]*) die "not one kernel in the packages: '$release'" ;;
+	esac
+	(cd "$tree/usr/lib/modules/$release" &&
+		find kernel -name '*.ko*' | sort) >"$scratch/modules"
+	while read -r when words; do
+		for w in $words; do
+			case $w in
+			\?*) module "${w#?}" "$when" optional ;;
+			*) module "$w" "$when" "" ;;
+			esac
+		done
+	done < <(table "$here/modules")
+	cp "$tree/usr/lib/modules/$release"/modules.{builtin,order} \
+		"$root/usr/lib/modules/$release/"
+}
+
+compile_guest() {
+	# No path of this machine may get into the program.
+	(cd "$here" && gcc -static -Os -std=gnu11 -D_GNU_SOURCE -Wall -Wextra \
+		-I"$headers" -ffile-prefix-map="$headers=include" \
+		-Wl,--build-id=none -s \
+		-o "$root/usr/sbin/rackfs-guest" guest.c guest_frame.c) ||
+		die "can't compile guest.c; is libc6-dev installed?"
+}
+
+own_files() {
+	local e=$root/etc d
+	for d in dev proc sys run tmp mnt root root/.ssh var var/log etc/rackfs \
+		etc/dropbear; do
+		mkdir -p "$root/$d"
+	done
+	ln -s /run "$root/var/run"
+	chmod 1777 "$root/tmp"
+	chmod 700 "$root/root" "$root/root/.ssh"
+	install -m 755 "$here/init" "$root/init"
+	install -m 755 "$here"/rackfs-{console,net,ready,sshd} "$here/poweroff" \
+		"$root/usr/sbin/"
+	ln -s poweroff "$root/usr/sbin/reboot"
+	ln -s poweroff "$root/usr/sbin/halt"
+	install -m 644 "$here/inittab" "$e/inittab"
+	install -m 644 "$here/inittab.ssh" "$e/rackfs/inittab.ssh"
+	# No password fits "*": log in by key only.
+	echo 'root:x:0:0:root:/root:/bin/sh' >"$e/passwd"
+	echo 'root:*:19000:0:99999:7:::' >"$e/shadow"
+	chmod 600 "$e/shadow"
+	printf '%s\n' root:x:0: tty:x:5: disk:x:6: >"$e/group"
+	echo /bin/sh >"$e/shells"
+	printf '%s\n' 'hosts: files dns' >"$e/nsswitch.conf"
+	# On QEMU's user network.
+	echo 'nameserver 10.0.2.3' >"$e/resolv.conf"
+	printf '%s\n' '127.0.0.1 localhost' '::1 localhost' >"$e/hosts"
+	# shellcheck disable=SC2016
+	printf '%s\n' 'export PATH=/usr/sbin:/usr/bin:/sbin:/bin' \
+		'PS1="\u@\h:\w\\$ "' >"$e/profile"
+	printf '%s\n' 'NAME=rackfs' 'ID=rackfs' \
+		"PRETTY_NAME=\"rackfs netboot, Linux $release\"" >"$e/os-release"
+}
+
+pack() {
+	# The epoch for all, so that the same inputs give the same bytes.
+	find "$root" -exec touch -h -d @0 {} +
+	(cd "$root" && find . -mindepth 1 | sort |
+		cpio -o -H newc -R 0:0 --quiet --reproducible) >"$scratch/cpio"
+	zstd -q -12 -T1 --no-progress -o "$image/initrd" "$scratch/cpio"
+	install -m 644 "$tree/boot/vmlinuz-$release" "$image/kernel"
+	install -m 644 "$scratch/wanted" "$image/packages"
+	{
+		echo "digest $digest"
+		echo "kernel $release"
+		(cd "$image" && sha256sum kernel initrd)
+		awk '{ gsub("%3a", ":", $2); print "package", $1, $2, $5 }' \
+			"$scratch/wanted"
+	} >"$image/manifest"
+	rm "$image/packages"
+}
+
+build() {
+	tree=$scratch/tree root=$scratch/root image=$scratch/image
+	mkdir -p "$tree" "$root/etc/rackfs" "$image" "$debs"
+	skeleton "$root"
+	download
+	unpack_all
+	progress 70 "collecting files"
+	take_files
+	take_modules
+	compile_guest
+	own_files
+	link_busybox
+	progress 85 "packing"
+	pack
+	progress 98 "storing"
+	sync "$image"/*
+	mv -T "$image" "$final"
+}
+
+# Packages that no image of the cache names, and images unused for a month.
+prune() {
+	find "$cache" -maxdepth 1 -name 'netboot-*' -mtime +30 \
+		! -path "$final" -exec rm -rf {} +
+	find "$cache" -maxdepth 1 -xtype l -name 'known-*' -delete
+	local f used
+	used=$(cat "$cache"/netboot-*/manifest | awk '/^package/ { print $4 }')
+	for f in "$debs"/*.deb; do
+		[ -e "$f" ] || continue
+		case $used in
+		*"$(sha256sum "$f" | cut -c1-64)"*) ;;
+		*) rm -f "$f" ;;
+		esac
+	done
+}
+
+build_locked() {
+	exec 9>"$cache/lock"
+	if ! flock -n 9; then
+		progress -1 "waiting for another build"
+		flock 9
+	fi
+	[ ! -e "$final/manifest" ] || return 0
+	rm -rf "$final"
+	build
+	prune
+}
+
+found() { # directory
+	touch "$1"
+	echo "image $1 ${1##*/netboot-}"
+}
+
+# What killed builds left.  A living one holds the lock on its folder, but for
+# the moment when it makes it.
+sweep() {
+	local d
+	find "$cache" -maxdepth 1 -name 'build.*' -mmin +1 | while read -r d; do
+		flock -n "$d" rm -rf "$d" || :
+	done
+}
+
+# Whatever apt's answers depend on: then asking it is spared.
+quick_key() {
+	local dir
+	eval "$(apt-config shell dir Dir::State::lists/d)"
+	{
+		find "$dir" -maxdepth 1 -type f -printf '%p %s %T@\n' | sort
+		apt-config dump
+		cat /etc/apt/preferences /etc/apt/preferences.d/* || :
+		digest_scripts
+		printf '%s\n' "$@"
+	} 2>/dev/null | sha256sum | cut -c1-32
+}
+
+main() {
+	local check=
+	if [ "${1:-}" = --check ]; then
+		check=1
+		shift
+	fi
+	[ $# -ge 1 ] || usage
+	mkdir -p "$1" || die "can't make $1"
+	cache=$(cd "$1" && pwd)
+	debs=$cache/debs
+	shift
+	find_headers
+	check_tools
+	check_lists
+	known=$cache/known-$(quick_key "$@")
+	if [ -e "$known/manifest" ]; then
+		found "$(readlink -f "$known")"
+		exit 0
+	fi
+	sweep
+	scratch=$(mktemp -d "$cache/build.XXXXXX") || die "can't write in $cache"
+	exec 8<"$scratch"
+	flock 8
+	trap 'rm -rf "$scratch"' EXIT
+	trap 'exit 130' INT TERM HUP
+
+	progress 1 "asking apt for versions"
+	resolve "$@"
+	digest=$(digest_inputs)
+	final=$cache/netboot-$digest
+	if [ ! -e "$final/manifest" ]; then
+		[ -z "$check" ] || exit 3
+		build_locked
+	fi
+	ln -sfnT "netboot-$digest" "$known"
+	found "$final"
+}
+
+main "$@"
