@@ -22,11 +22,11 @@ def write(path, flags, size=None):
     fd = os.open(path, flags)
     size = size or max(len(data), 1)
     try:
-        for at in range(0, len(data), size):
-            piece = data[at:at + size]
-            n = os.write(fd, piece)
-            if n != len(piece):
-                return "SHORT:%d" % n
+        at = 0
+        while True:
+            at += os.write(fd, data[at:at + size])
+            if at == len(data):
+                break
     except OSError:
         try:
             os.close(fd)

@@ -162,7 +162,7 @@ kill_daemon() {
 fake() {
 	# shellcheck disable=SC2119
 	start_daemon
-	echo "{\"defaults\":{\"driver\":\"fake\",\"fake\":{\"delay\":\"${1:-5ms}\"}}}" \
+	echo "{\"defaults\":{\"driver\":\"fake\",\"fake\":{\"delay\":\"$1\"}}}" \
 		>"$M/spec"
 	mkdir "$M"/nodes/node0{1,2,3} || not_ok "mkdir of nodes"
 }

@@ -1,0 +1,124 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The daemon's life: background and foreground, SIGTERM, SIGINT, unmount, two
+# of them, a stale mount, bad options, bad files in the store, doctor.
+# shellcheck source=tests/fs/lib.sh
+. "$ROOT/tests/fs/lib.sh"
+
+# --- in the background, as a person starts it ---
+t "it returns when the tree can be used" timeout 60 "$RACKFS" --state-dir "$S" \
+	--runtime-dir "$R" "$M"
+t "and then it can" test -s "$M/README"
+D=$(cat "$R/daemon.pid")
+t "daemon.pid holds a living process" kill -0 "$D"
+t "the mount point was made" mountpoint -q "$M"
+mkdir "$M/nodes/node01"
+
+# --- a second one ---
+out=$(timeout 60 "$RACKFS" --state-dir "$S" --runtime-dir "$R" "$T/m2" 2>&1)
+is "a second daemon on the state directory is refused" $? 1
+like "with the first's pid" "$out" "\\b$D\\b"
+out=$(timeout 60 "$RACKFS" --state-dir "$T/s2" --runtime-dir "$T/r2" "$M" 2>&1)
+is "a second mount on the mount point is refused" $? 1
+like "and says so" "$out" "$M|mount"
+t "the first is unharmed" test -d "$M/nodes/node01"
+
+# --- ends ---
+stop_daemon
+t "SIGTERM ended it" true
+start() {
+	# shellcheck disable=SC2119
+	start_daemon
+}
+start
+pid=$D D=''
+kill -INT "$pid"
+eventually "SIGINT ends it" 30 gone "$pid"
+fails "and unmounts" mountpoint -q "$M"
+start
+pid=$D D=''
+if command -v fusermount3 >/dev/null; then
+	t "fusermount3 -u" fusermount3 -u "$M"
+	eventually "ends it" 30 gone "$pid"
+	start
+	pid=$D D=''
+fi
+t "umount" umount "$M"
+eventually "ends it too" 30 gone "$pid"
+
+# --- a dead mount ---
+start
+kill_daemon
+refused "the mount of a dead daemon" ENOTCONN readdir "$M"
+start
+t "is taken over by the next" test -d "$M/nodes/node01"
+stop_daemon
+
+# --- options ---
+out=$("$RACKFS" --help 2>&1)
+is "--help is no error" $? 0
+for option in --foreground --state-dir --runtime-dir --log-level doctor; do
+	like "--help knows $option" "$out" "$option"
+done
+out=$("$RACKFS" --nonsense "$M" 2>&1)
+is "an unknown option is refused" "$(($? != 0))" 1
+like "and named" "$out" nonsense
+out=$("$RACKFS" 2>&1)
+is "without a mount point it says how" "$(($? != 0))" 1
+like "... with the usage" "$out" MOUNTPOINT
+out=$("$RACKFS" --log-level loud "$M" 2>&1)
+is "an unknown level is refused" "$(($? != 0))" 1
+echo file >"$T/file"
+out=$(timeout 20 "$RACKFS" --state-dir "$S" --runtime-dir "$R" "$T/file" 2>&1)
+is "a file is no mount point" "$(($? != 0))" 1
+like "and it says so" "$out" "$T/file"
+deep=$T/$(printf 'a%.0s' {1..100})/$(printf 'b%.0s' {1..100})
+mkdir -p "$deep"
+out=$(timeout 20 "$RACKFS" --state-dir "$deep/s" --runtime-dir "$deep/r" \
+	"$deep/m" 2>&1)
+is "long paths are no matter" $? 0
+is "of state, runtime and mount" "$(cat "$deep/m/state" 2>&1)" down
+pid=$(cat "$deep/r/daemon.pid")
+kill -TERM "$pid"
+eventually "and it ends" 30 gone "$pid"
+
+# --- a store with bad files ---
+start
+mkdir "$M/nodes/node02"
+echo '{"cpus":3}' >"$M/nodes/node02/spec"
+stop_daemon
+file=$(grep -rlF '"cpus":3' "$S")
+echo "not JSON" >"$file"
+start
+t "a torn spec does not keep the daemon from starting" test -d "$M/nodes/node01"
+like "it is told" "$(cat "$M/error" "$M/nodes/node02/error" "$M/events" 2>&1)" \
+	'node02'
+t "and the bad file is kept" grep -rqF "not JSON" "$S"
+stop_daemon
+
+# --- doctor ---
+out=$("$RACKFS" doctor 2>&1)
+rc=$?
+is "doctor can say yes and no" "$((rc == 0 || rc == 1))" 1
+for what in fuse kvm qemu vde zstd linger; do
+	like "doctor looks at $what" "$(tr '[:upper:]' '[:lower:]' <<<"$out")" "$what"
+done
+if [ $rc = 0 ]; then
+	out=$(PATH=/usr/bin/none "$RACKFS" doctor 2>&1)
+	is "without any program it says no" $? 1
+	like "and what to install" "$out" 'apt-get install.*(qemu-system-x86|vde2)'
+fi
+
+# --- readiness for a service manager ---
+if command -v socat >/dev/null; then
+	socat -u "UNIX-RECVFROM:$T/notify" - >"$T/ready" &
+	listener=$!
+	until_true 10 test -S "$T/notify"
+	NOTIFY_SOCKET=$T/notify start
+	wait $listener
+	like "READY=1 is sent" "$(cat "$T/ready")" '^READY=1'
+	stop_daemon
+else
+	echo "skip READY=1: socat is not here"
+fi
