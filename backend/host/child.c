@@ -240,7 +240,7 @@ static int start(struct child *c, const struct child_options *o,
 	rc = spawn_start(&s, &c->pid, &link, err);
 	if (rc)
 		return rc;
-	rc = spawn_result(link, c->pid);
+	rc = spawn_result(link, c->pid, SPAWN_WAIT_MSEC);
 	if (rc) {
 		c->pid = 0;
 		return err_errno(err, rc, "cannot run %s", path);

@@ -32,12 +32,14 @@ struct launch_options {
 
 /* Makes the next folder below `dir` (which exists) and starts the program.
  * `number` is larger than that of every folder there.  prepare (may be NULL) is
- * called when the folder is there, before the fork: it may put files there. */
+ * called when the folder is there, before the fork: it may put files there.
+ * -EEXIST while a launch below `dir` lives.  A failed start leaves no folder. */
 int launch_start(struct loop *l, const char *dir, const struct launch_options *o,
     int (*prepare)(int folder_fd, void *userdata, struct err *err),
     void *userdata, struct launch **ret, struct err *err);
 /* Looks for a living launch below `dir`.  1: *ret is it; 0: none lives. *ret_last
- * (may be NULL) is the number of the newest folder, 0 when there is none. */
+ * (may be NULL) is the number of the newest folder, 0 when there is none.
+ * -EBUSY: something lives there and it is not known what; start nothing then. */
 int launch_adopt(struct loop *l, const char *dir, struct launch **ret,
     uint64_t *ret_last, struct err *err);
 /* Calls fn once when the process has ended (also one that we adopted).  The
@@ -59,7 +61,8 @@ int launch_signal(const struct launch *x, int signal); /* by pidfd */
 int launch_stderr(const struct launch *x, size_t max, struct buf *ret);
 /* Forgets it; the process goes on. */
 void launch_free(struct launch *x);
-/* Removes the folders below dir but the newest `keep`; living ones stay. */
+/* Removes the folders below dir but the newest `keep` (at least one: numbers
+ * are counted from it); living ones stay. */
 void launch_prune(const char *dir, unsigned keep);
 
 #endif

@@ -19,7 +19,6 @@
 
 #include "spawn.h"
 
-#define EXEC_WAIT_MSEC 1000 /* the loop stands still for no longer */
 /* What users often lack in PATH, and where Debian puts mkfs and the like. */
 #define PATH_DEFAULT "/usr/local/bin:/usr/bin:/bin"
 #define PATH_SBIN    "/usr/local/sbin:/usr/sbin:/sbin"
@@ -38,7 +37,7 @@ static int usable(const char *path)
 int spawn_find(const char *name, char **ret, struct err *err)
 {
 	const char *path = getenv("PATH");
-	_cleanup_free_ char *all = NULL;
+	_cleanup_free_ char *all = NULL, *cwd = NULL;
 	char *save = NULL;
 	int rc = -ENOENT;
 
@@ -46,9 +45,14 @@ int spawn_find(const char *name, char **ret, struct err *err)
 		rc = usable(name);
 		if (rc)
 			return err_errno(err, rc, "cannot run %s", name);
-		/* It will be run from another folder. */
-		*ret = realpath(name, NULL);
-		return *ret ? 0 : err_errno(err, -errno, "cannot run %s", name);
+		/* It will be run from another folder; symlinks stay, since
+		 * programs look at the name they were run by. */
+		if (*name != '/')
+			cwd = getcwd(NULL, 0);
+		if (*name != '/' && !cwd)
+			return err_errno(err, -errno, "cannot run %s", name);
+		*ret = cwd ? xasprintf("%s/%s", cwd, name) : xstrdup(name);
+		return 0;
 	}
 	all =
 	    xasprintf("%s:%s", path && *path ? path : PATH_DEFAULT, PATH_SBIN);
@@ -319,14 +323,14 @@ int spawn_go(int link)
 	return send(link, "g", 1, MSG_NOSIGNAL) == 1 ? 0 : -errno;
 }
 
-int spawn_result(int link, pid_t pid)
+int spawn_result(int link, pid_t pid, int wait_msec)
 {
 	struct pollfd p = {.fd = link, .events = POLLIN};
 	siginfo_t info;
 	int code = 0, rc;
 
 	do {
-		rc = poll(&p, 1, EXEC_WAIT_MSEC);
+		rc = poll(&p, 1, wait_msec);
 	} while (rc < 0 && errno == EINTR);
 	if (rc <= 0)
 		return 0;

@@ -8,6 +8,8 @@
 
 #include "err.h"
 
+#define SPAWN_WAIT_MSEC 1000 /* the loop stands still for no longer */
+
 struct spawn {
 	const char *path;  /* from spawn_find() */
 	char *const *argv; /* argv[0] as the user wrote it */
@@ -31,8 +33,8 @@ int spawn_find(const char *name, char **ret, struct err *err);
 int spawn_start(
     const struct spawn *s, pid_t *ret_pid, int *ret_link, struct err *err);
 int spawn_go(int link);
-/* Waits for exec, a second at most: 0 when it was done (or is not yet known),
+/* Waits for exec, wait_msec at most: 0 when it was done (or is not yet known),
  * or exec's errno; then the process has been reaped. */
-int spawn_result(int link, pid_t pid);
+int spawn_result(int link, pid_t pid, int wait_msec);
 
 #endif

@@ -18,6 +18,7 @@ struct job {
 	void (*run)(void *job);
 	void (*done)(void *job);
 	void *userdata;
+	bool ran;
 };
 
 struct queue {
@@ -70,6 +71,7 @@ static void *work(void *userdata)
 		}
 		pthread_mutex_unlock(&w->lock);
 		j->run(j->userdata);
+		j->ran = true;
 		pthread_mutex_lock(&w->lock);
 		push(&w->ready, j);
 		while (write(w->wake, &one, sizeof(one)) < 0 && errno == EINTR)
@@ -153,9 +155,12 @@ void worker_free(struct worker *w)
 	pthread_cond_signal(&w->more);
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
-	/* No thread and no source any more, so nobody else calls done. */
+	/* No thread and no source any more, so nobody else calls done.  What
+	 * done adds is done as well. */
 	loop_source_free(w->source);
-	while ((j = pop(&w->ready))) {
+	while ((j = pop(&w->ready)) || (j = pop(&w->todo))) {
+		if (!j->ran)
+			j->run(j->userdata);
 		j->done(j->userdata);
 		free(j);
 	}
