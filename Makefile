@@ -147,6 +147,7 @@ install: ## install to DESTDIR and prefix=/usr/local
 		$(DESTDIR)$(datadir)/rackfs/packages $(DESTDIR)$(unitdir)
 	install -m 755 $(INSTALLED)/rackfs $(DESTDIR)$(bindir)/rackfs
 	cp -R --preserve=mode backend/netboot/. $(DESTDIR)$(datadir)/rackfs/netboot
+	install -m 644 include/identity.h $(DESTDIR)$(datadir)/rackfs/netboot
 	install -m 644 backend/packages/core backend/packages/tools \
 		$(DESTDIR)$(datadir)/rackfs/packages
 	sed 's|@bindir@|$(bindir)|' docs/systemd/rackfs.service \

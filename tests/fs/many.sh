@@ -52,8 +52,13 @@ is "gives up" "$(cat "$T/out")" up
 states() { cat "$M"/nodes/*/state | sort | uniq -c; }
 seconds "each state" 60 states
 is "all are up" "$(tr -s ' ' <"$T/out")" " $N up"
-seconds "one node down and up" 10 sh -c 'cd "$0"; echo down >nodes/n05000/state
-	cat wait/n05000; echo up >nodes/n05000/state; cat wait/n05000' "$M"
+one() {
+	local node
+	node=$(printf 'n%05d' $((N / 2)))
+	echo down >"$M/nodes/$node/state" && settle "$node" &&
+		echo up >"$M/nodes/$node/state" && settle "$node"
+}
+seconds "one node down and up" 10 one
 seconds "a spec is written" 5 tee "$M/nodes/n00001/spec" <<<'{"cpus":2}'
 
 # Nothing to do: no CPU time is used (clock ticks of 10 ms).
