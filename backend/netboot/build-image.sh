@@ -48,8 +48,8 @@ find_headers() {
 check_tools() {
 	local t missing=() packages=()
 	local -A from=([apt-get]=apt [dpkg-deb]=dpkg [readelf]=binutils
-		[gcc]=gcc [cpio]=cpio [zstd]=zstd [flock]=util-linux
-		[xz]=xz-utils [sha256sum]=coreutils)
+		[objcopy]=binutils [gcc]=gcc [cpio]=cpio [zstd]=zstd
+		[flock]=util-linux)
 	for t in "${!from[@]}"; do
 		command -v "$t" >/dev/null && continue
 		missing+=("$t")

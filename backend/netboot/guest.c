@@ -28,9 +28,9 @@
 #include "guest_frame.h"
 #include "identity.h"
 
-#define ASK_EVERY_MS	1000
+#define ASK_EVERY_MS     1000
 #define FRAME_SILENCE_MS 3000 /* a frame that stalls so long is broken */
-#define SEED_MAX	512
+#define SEED_MAX         512
 /* The archive's clock was read by the host when the frame was made; a smaller
  * difference may as well be the way it took. */
 #define CLOCK_SLACK 0.5
@@ -180,7 +180,8 @@ static int open_button(void)
 		if (strncmp(e->d_name, "event", 5) != 0)
 			continue;
 		int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC);
-		if (fd >= 0 && ioctl(fd, EVIOCGNAME(sizeof(name) - 1), name) > 0 &&
+		if (fd >= 0 &&
+		    ioctl(fd, EVIOCGNAME(sizeof(name) - 1), name) > 0 &&
 		    strcmp(name, "Power Button") == 0)
 			found = fd;
 		else if (fd >= 0)
@@ -224,9 +225,8 @@ static int cmd_load(char **argv)
 	while (fgets(path, sizeof(path), f)) {
 		path[strcspn(path, "\n")] = '\0';
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 ||
-		    (syscall(SYS_finit_module, fd, "", 0) < 0 &&
-			errno != EEXIST))
+		if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 &&
+				  errno != EEXIST))
 			status = fail(path);
 		if (fd >= 0)
 			close(fd);
@@ -257,7 +257,7 @@ static int cmd_listening(char **argv)
 	unsigned port = (unsigned)strtoul(argv[0], NULL, 10);
 	long tries = strtol(argv[1], NULL, 10) * 50;
 	while (!listens("/proc/net/tcp", port) &&
-	    !listens("/proc/net/tcp6", port)) {
+	       !listens("/proc/net/tcp6", port)) {
 		if (tries-- <= 0)
 			return 1;
 		usleep(20000);

@@ -10,7 +10,7 @@
 #include "guest_frame.h"
 #include "identity.h"
 
-#define MAGIC	  IDENTITY_MAGIC " "
+#define MAGIC     IDENTITY_MAGIC " "
 #define MAGIC_LEN (sizeof(MAGIC) - 1)
 
 uint32_t frame_crc32(const void *data, size_t n)
@@ -63,7 +63,7 @@ static int parse_header(struct frame *f)
 static void trim_noise(struct frame *f)
 {
 	while (f->line_len > 0 && f->line_len <= MAGIC_LEN &&
-	    memcmp(f->line, MAGIC, f->line_len) != 0)
+	       memcmp(f->line, MAGIC, f->line_len) != 0)
 		memmove(f->line, f->line + 1, --f->line_len);
 }
 
