@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Checks of one text each, for rows of the key table: labels, paths, mount
+ * points, public keys.  The sentences come without the key's path, which the
+ * walker puts in front.  Pure.
+ */
+#include "engine/spec_table.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include "state.h"
+
+static bool printable(const char *s)
+{
+	for (; *s; s++)
+		if (*s < 0x20 || *s > 0x7e)
+			return false;
+	return true;
+}
+
+static bool has_control(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			return true;
+	return false;
+}
+
+int check_label(const char *value, struct err *err)
+{
+	if (!printable(value) || strpbrk(value, "\"\\/`$"))
+		return err_set(err, -EINVAL,
+		    "\"%s\" is not a label: ASCII without \" \\ / ` $",
+		    spec_show(value).text);
+	return 0;
+}
+
+int check_partition_name(const char *value, struct err *err)
+{
+	if (!printable(value) || strpbrk(value, "\"\\"))
+		return err_set(err, -EINVAL,
+		    "\"%s\" is not a partition name: ASCII without \" and \\",
+		    spec_show(value).text);
+	return 0;
+}
+
+int check_domain(const char *value, struct err *err)
+{
+	const char *s = value;
+	for (;;) {
+		char label[NAME_MAX_LABEL + 1];
+		size_t n = strcspn(s, ".");
+		if (n < sizeof(label)) {
+			memcpy(label, s, n);
+			label[n] = '\0';
+		}
+		if (n >= sizeof(label) || spec_check_name("", label, NULL) < 0)
+			return err_set(err, -EINVAL,
+			    "\"%s\" is not a DNS name: labels of small "
+			    "letters, digits and -, with dots between them",
+			    spec_show(value).text);
+		if (!s[n])
+			return 0;
+		s += n + 1;
+	}
+}
+
+int check_line(const char *value, struct err *err)
+{
+	if (!printable(value))
+		return err_set(err, -EINVAL, "\"%s\" is not one line of ASCII",
+		    spec_show(value).text);
+	return 0;
+}
+
+int check_argument(const char *value, struct err *err)
+{
+	if (has_control(value))
+		return err_set(err, -EINVAL,
+		    "an argument can't contain control characters");
+	return 0;
+}
+
+int check_path(const char *value, struct err *err)
+{
+	if (has_control(value))
+		return err_set(err, -EINVAL,
+		    "\"%s\" is not a path: it contains control characters",
+		    spec_show(value).text);
+	return 0;
+}
+
+/* Absolute, and nothing that a program could read as another place. */
+static bool plain_absolute(const char *s)
+{
+	if (*s != '/' || has_control(s))
+		return false;
+	if (STREQ(s, "/"))
+		return true;
+	while (*s) {
+		size_t n = strcspn(++s, "/");
+		if (n == 0 || (n == 1 && *s == '.') ||
+		    (n == 2 && s[0] == '.' && s[1] == '.'))
+			return false;
+		s += n;
+	}
+	return true;
+}
+
+int check_mount(const char *value, struct err *err)
+{
+	/* Spaces and backslashes would have to be escaped in fstab(5). */
+	if (!plain_absolute(value) || strpbrk(value, " \\"))
+		return err_set(err, -EINVAL,
+		    "\"%s\" is not a mount point: an absolute path without "
+		    "., .., empty parts, spaces and backslashes, for example "
+		    "/boot",
+		    spec_show(value).text);
+	return 0;
+}
+
+int check_guest_path(const char *value, struct err *err)
+{
+	if (!plain_absolute(value) || strlen(value) > PATH_LIMIT)
+		return err_set(err, -EINVAL,
+		    "\"%s\" is not an absolute path without . and ..",
+		    spec_show(value).text);
+	return 0;
+}
+
+/* Options may stand in front: see AUTHORIZED_KEYS FILE FORMAT in sshd(8). */
+int check_public_key(const char *value, struct err *err)
+{
+	static const char *const types[] = {"ssh-ed25519 AAAA", "ssh-rsa AAAA",
+	    "ecdsa-sha2-nistp256 AAAA", "ecdsa-sha2-nistp384 AAAA",
+	    "ecdsa-sha2-nistp521 AAAA", "sk-ssh-ed25519@openssh.com AAAA",
+	    "sk-ecdsa-sha2-nistp256@openssh.com AAAA"};
+
+	if (has_control(value))
+		return err_set(err, -EINVAL,
+		    "a public key is one line without control characters");
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		const char *p = strstr(value, types[i]);
+		if (p && (p == value || p[-1] == ' '))
+			return 0;
+	}
+	return err_set(err, -EINVAL,
+	    "\"%s\" is not an OpenSSH public key, for example \"ssh-ed25519 "
+	    "AAAA... me\"%s",
+	    spec_show(value).text,
+	    strstr(value, "PRIVATE KEY") ? " (this is a private one)" : "");
+}
+
+/* Debian policy, 5.6.1. */
+int check_package(const char *value, struct err *err)
+{
+	size_t n = strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
+	if (n < 2 || value[n] || n > 100 || strchr("+-.", *value))
+		return err_set(err, -EINVAL,
+		    "\"%s\" is not the name of a Debian package",
+		    spec_show(value).text);
+	return 0;
+}
+
+int check_user(const char *value, struct err *err)
+{
+	size_t n =
+	    strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			  "0123456789_-.");
+	if (value[n] || *value == '-')
+		return err_set(err, -EINVAL, "\"%s\" is not a user name",
+		    spec_show(value).text);
+	return 0;
+}
+
+int check_stage(const char *value, struct err *err)
+{
+	enum stage s;
+	if (stage_parse(value, &s) == 0)
+		return 0;
+	char list[160] = "";
+	size_t len = 0;
+	for (int i = 0; i < STAGES && len < sizeof(list); i++)
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s",
+		    i ? ", " : "", stage_name((enum stage)i));
+	return err_set(err, -EINVAL, "\"%s\" is not a stage: %s",
+	    spec_show(value).text, list);
+}
