@@ -78,8 +78,10 @@ solve() {
 		install "$@" >"$out" 2>"$log"; then
 		cat "$log" >&2
 		if grep -q 'Unable to locate package' "$log"; then
-			die "apt doesn't know these packages; when its lists are" \
-				"missing or old, run: sudo apt-get update"
+			die "apt doesn't know the packages" \
+				"$(sed -n 's/.*locate package //p' "$log" |
+					paste -sd' '); when its lists are old," \
+				"run: sudo apt-get update"
 		fi
 		die "apt can't solve for: $*"
 	fi
@@ -203,7 +205,7 @@ unpack_all() {
 	done <"$scratch/base"
 	while read -r name version file rest; do
 		unpack "$debs/$file" "$tree"
-		unpack "$debs/$file" "$root" --exclude='./usr/share/bug/*'
+		unpack "$debs/$file" "$root" --exclude='*/gconv/*'
 	done <"$scratch/extra"
 }
 
@@ -255,7 +257,7 @@ take_files() {
 			take "$path"
 		done
 	done < <(table "$here/packages")
-	ln -s openssh/sftp-server "$root/usr/lib/sftp-server"
+	ln -sf openssh/sftp-server "$root/usr/lib/sftp-server"
 }
 
 # Links for what nothing better is there.
@@ -344,14 +346,14 @@ own_files() {
 		etc/dropbear; do
 		mkdir -p "$root/$d"
 	done
-	ln -s /run "$root/var/run"
+	ln -sfnT /run "$root/var/run"
 	chmod 1777 "$root/tmp"
 	chmod 700 "$root/root" "$root/root/.ssh"
 	install -m 755 "$here/init" "$root/init"
 	install -m 755 "$here"/rackfs-{console,net,ready,sshd} "$here/poweroff" \
 		"$root/usr/sbin/"
-	ln -s poweroff "$root/usr/sbin/reboot"
-	ln -s poweroff "$root/usr/sbin/halt"
+	ln -sf poweroff "$root/usr/sbin/reboot"
+	ln -sf poweroff "$root/usr/sbin/halt"
 	install -m 644 "$here/inittab" "$e/inittab"
 	install -m 644 "$here/inittab.ssh" "$e/rackfs/inittab.ssh"
 	# No password fits "*": log in by key only.
