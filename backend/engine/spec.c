@@ -654,7 +654,8 @@ static json_t *fallback_value(const struct spec_key *key)
 	return json_loads(s, JSON_DECODE_ANY, NULL);
 }
 
-/* Tells that a value changed without telling the value. */
+/* Tells that a value changed without telling the value; still of its type, so
+ * that an effective document is a document. */
 static json_t *digest(const json_t *v)
 {
 	_cleanup_buf_ struct buf text = {0};
@@ -662,7 +663,7 @@ static json_t *digest(const json_t *v)
 	spec_dump(v, &text);
 	snprintf(shown, sizeof(shown), "%zu bytes, digest %016" PRIx64,
 	    text.len, hash_bytes(text.data, text.len));
-	return json_string(shown);
+	return json_is_array(v) ? json_pack("[s]", shown) : json_string(shown);
 }
 
 static int walk_key(struct walk *w, const struct spec_key *key, json_t *doc,

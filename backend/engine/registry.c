@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * THE table of drivers.  A new one is a file in backend/drivers/, a line in
+ * backend/drivers/drivers.h, and a line here; the conformance test, --help,
+ * doctor and the docs follow.
+ */
+#include "drivers/drivers.h"
+
+/* What the words of a node's `driver` are made of. */
+static const struct node_driver nodes[] = {
+    {
+	.name = "qemu",
+	.machine = &machine_qemu,
+	.guest = &guest_ssh,
+	.disk = &disk_guest,
+    },
+    {
+	.name = "fake",
+	.machine = &machine_fake,
+	.guest = &guest_fake,
+	.disk = &disk_fake,
+	.virtual = true,
+    },
+};
+
+static const struct network_driver *const networks[] = {
+    &network_vde,
+    &network_fake,
+};
+
+static const struct image_driver *const images[] = {
+    &image_netboot,
+    &image_files,
+};
+
+const struct node_driver *registry_node(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
+		if (STREQ(nodes[i].name, name))
+			return &nodes[i];
+	return NULL;
+}
+
+const struct network_driver *registry_network(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(networks); i++)
+		if (STREQ(networks[i]->name, name))
+			return networks[i];
+	return NULL;
+}
+
+const struct image_driver *registry_image(const struct image_spec *spec)
+{
+	if (spec->kind != IMAGE_NETBOOT)
+		return NULL;
+	return spec->build ? &image_netboot : &image_files;
+}
+
+void registry_each(
+    void (*fn)(const char *kind, const char *name, const char *help,
+	int (*available)(struct err *err), void *userdata),
+    void *userdata)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
+		const struct node_driver *d = &nodes[i];
+		fn("machine", d->machine->name, d->machine->help,
+		    d->machine->available, userdata);
+		fn("guest", d->guest->name, d->guest->help, d->guest->available,
+		    userdata);
+		fn("disk", d->disk->name, d->disk->help, d->disk->available,
+		    userdata);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(networks); i++)
+		fn("network", networks[i]->name, networks[i]->help,
+		    networks[i]->available, userdata);
+	for (size_t i = 0; i < ARRAY_SIZE(images); i++)
+		fn("image", images[i]->name, images[i]->help,
+		    images[i]->available, userdata);
+}
