@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What tests with real machines share, on top of tests/fs/lib.sh.
+# shellcheck source=tests/fs/lib.sh
+. "$ROOT/tests/fs/lib.sh"
+# Without KVM, two cores and a build with sanitizers.
+export LIMIT=300
+
+for program in qemu-system-x86_64 vde_switch qemu-img ssh jq python3; do
+	command -v $program >/dev/null || skip "$program is not here"
+done
+
+# The netboot image is built once for all tests of a build.
+share_image() {
+	mkdir -p "$RACKFS_BUILD/cache" "$S"
+	chmod 700 "$S"
+	ln -s "$RACKFS_BUILD/cache" "$S/cache"
+}
+
+start_cluster() {
+	share_image
+	# shellcheck disable=SC2119
+	start_daemon
+}
+again() { # after kill_daemon
+	# shellcheck disable=SC2119
+	start_daemon
+}
+
+# on NODE COMMAND: by name, through the tree's ssh_config.
+on() {
+	local node=$1
+	shift
+	timeout 60 ssh -n -F "$M/ssh_config" -o ConnectTimeout=20 "$node" "$@"
+}
+
+# Processes of ours: all QEMUs or switches, by their program's name; one node's.
+pids_of() { # pids_of qemu-system|vde_switch
+	local pid
+	for pid in $(machine_pids); do
+		case $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") in
+		*"$1"*) echo "$pid" ;;
+		esac
+	done
+}
+qemu_pid() { # of a node
+	local pid
+	for pid in $(pids_of qemu-system); do
+		if tr '\0' '\n' <"/proc/$pid/cmdline" |
+			grep -qE "^(guest=)?$1(,|\$)"; then
+			echo "$pid"
+		fi
+	done
+}
+count() { wc -w <<<"$*"; }
+status() { json "$M/nodes/$1/status.json" "$2"; } # status NODE FILTER
+
+# A read of wait/ until a word comes, and what went wrong when it is another.
+settles() { # settles NODE WORD WHAT
+	local got
+	got=$(settle "$1" 2>&1)
+	if [ "$got" = "$2" ]; then
+		ok "$3"
+		return
+	fi
+	not_ok "$3: \"$got\" is not \"$2\""
+	{
+		cat "$M/status" "$M/error" "$M"/nodes/*/error
+		[ "$1" = all ] || {
+			cat "$M/nodes/$1/progress"
+			tail -n 15 "$M/nodes/$1/log"
+			tail -c 800 "$M/nodes/$1/console" | tr -dc '[:print:]\n'
+		}
+		[ "$(cat "$M/images/netboot/state")" = ready ] || {
+			cat "$M/images/netboot/error"
+			tail -n 20 "$M/images/netboot/log"
+		}
+	} 2>&1 | note
+	return 1
+}
+
+# All pairs of n nodes: so many lines of reach with this loss.
+pairs() { # pairs COUNT LOSS
+	[ "$(grep -cE "^node.* $2%" "$M/networks/lan/reach")" -eq "$1" ]
+}
