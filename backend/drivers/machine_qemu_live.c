@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Makes a running machine what its slice says: each call of qemu_live_next()
+ * finds the first difference and sends one command; the answer updates what
+ * is known and calls it again; without a difference the operation is done.
+ *
+ * Plugging again: the NIC is on a hub; the hub's other port and the switch's
+ * netdev are deleted and added anew, and the guest sees no more than a pause.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "machine_qemu.h"
+
+/* Steps of plugging NIC i, in q->live_step. */
+enum { DEL_PORT, DEL_SWITCH, ADD_SWITCH, ADD_PORT };
+
+static void refuse(struct qemu *q, const char *what, const char *name, int code,
+    const struct err *err)
+{
+	struct err why;
+
+	err_copy(&why, err);
+	why.code = code;
+	err_prefix(&why, "%s%s: ", what, name);
+	qemu_finish(q, code, &why);
+}
+
+static size_t differs_plug(const struct qemu *q)
+{
+	size_t n = MIN(q->slice->n_nics, q->record.n_nics);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct machine_nic *nic = &q->slice->nics[i];
+		uint64_t want = nic->endpoint ? nic->incarnation : 0;
+		if (q->record.nics[i].incarnation != want)
+			return i;
+	}
+	return SIZE_MAX;
+}
+
+static size_t differs_link(const struct qemu *q)
+{
+	size_t n = MIN(q->slice->n_nics, q->record.n_nics);
+
+	for (size_t i = 0; i < n; i++)
+		if (q->record.nics[i].link != q->slice->nics[i].link)
+			return i;
+	return SIZE_MAX;
+}
+
+static uint64_t wanted_size(const struct machine_disk *d)
+{
+	return (d->size + 511) / 512 * 512;
+}
+
+static size_t differs_size(const struct qemu *q)
+{
+	size_t n = MIN(q->slice->n_disks, q->n_disks);
+
+	for (size_t i = 0; i < n; i++)
+		if (q->disk_size[i] &&
+		    q->disk_size[i] < wanted_size(&q->slice->disks[i]))
+			return i;
+	return SIZE_MAX;
+}
+
+static void remember(struct qemu *q)
+{
+	int r = qemu_record_save(launch_folder(q->launch), &q->record);
+
+	if (r < 0)
+		qemu_log(q, "what is plugged can't be noted: %s", strerror(-r));
+	qemu_plugs_to_look(q);
+	qemu_changed(q);
+}
+
+static void on_plug(
+    struct qemu *q, int code, const char *result, const struct err *err)
+{
+	size_t i = differs_plug(q);
+
+	if (q->finished || i == SIZE_MAX)
+		return;
+	const struct machine_nic *nic = &q->slice->nics[i];
+	bool deleting = q->live_step == DEL_PORT || q->live_step == DEL_SWITCH;
+	/* Nothing there to delete is as good; QEMU has no class of its own
+	 * for that in every version. */
+	if (code < 0 &&
+	    !(deleting && code != -ETIMEDOUT && code != -ENOTCONN)) {
+		q->live_step = DEL_PORT;
+		/* The switch may have died since: looked at again soon. */
+		refuse(q, "nics.", nic->name, -EAGAIN, err);
+		return;
+	}
+	q->live_step++;
+	if (q->live_step > ADD_PORT) {
+		q->record.nics[i].incarnation = nic->incarnation;
+		q->live_step = DEL_PORT;
+		remember(q);
+		qemu_log(
+		    q, "nics.%s is plugged into %s", nic->name, nic->endpoint);
+	} else if (q->live_step == ADD_SWITCH && !nic->endpoint) {
+		q->record.nics[i].incarnation = 0;
+		q->live_step = DEL_PORT;
+		remember(q);
+		qemu_log(q, "nics.%s is unplugged", nic->name);
+	}
+	qemu_live_next(q);
+}
+
+static int plug(struct qemu *q, size_t i)
+{
+	const char *command =
+	    q->live_step <= DEL_SWITCH ? "netdev_del" : "netdev_add";
+	_cleanup_buf_ struct buf b = {0};
+
+	switch (q->live_step) {
+	case DEL_PORT:
+		q->record.nics[i].incarnation = PLUG_UNKNOWN;
+		remember(q);
+		buf_printf(&b, "{\"id\":\"hv%zu\"}", i);
+		break;
+	case DEL_SWITCH:
+		buf_printf(&b, "{\"id\":\"v%zu\"}", i);
+		break;
+	case ADD_SWITCH:
+		buf_printf(
+		    &b, "{\"type\":\"vde\",\"id\":\"v%zu\",\"sock\":", i);
+		buf_json_string(&b, q->slice->nics[i].endpoint);
+		buf_putc(&b, '}');
+		break;
+	default:
+		buf_printf(&b,
+		    "{\"type\":\"hubport\",\"id\":\"hv%zu\",\"hubid\":%zu,"
+		    "\"netdev\":\"v%zu\"}",
+		    i, i, i);
+		break;
+	}
+	return qemu_ask(q, command, buf_str(&b), on_plug);
+}
+
+static void on_link(
+    struct qemu *q, int code, const char *result, const struct err *err)
+{
+	size_t i = differs_link(q);
+
+	if (q->finished || i == SIZE_MAX)
+		return;
+	const struct machine_nic *nic = &q->slice->nics[i];
+	if (code < 0) {
+		refuse(q, "nics.", nic->name, code, err);
+		return;
+	}
+	q->record.nics[i].link = nic->link;
+	remember(q);
+	qemu_log(q, "nics.%s: link %s", nic->name, link_state_name(nic->link));
+	qemu_live_next(q);
+}
+
+static int set_link(struct qemu *q, size_t i)
+{
+	_cleanup_buf_ struct buf b = {0};
+
+	buf_printf(&b, "{\"name\":\"nic%zu\",\"up\":%s}", i,
+	    q->slice->nics[i].link == LINK_UP ? "true" : "false");
+	return qemu_ask(q, "set_link", buf_str(&b), on_link);
+}
+
+static void on_resized(
+    struct qemu *q, int code, const char *result, const struct err *err)
+{
+	size_t i = differs_size(q);
+
+	if (q->finished || i == SIZE_MAX)
+		return;
+	const struct machine_disk *d = &q->slice->disks[i];
+	if (code < 0) {
+		refuse(q, "disk: can't be grown: ", d->path, code, err);
+		return;
+	}
+	q->disk_size[i] = wanted_size(d);
+	q->look.disk_size = q->disk_size[0];
+	qemu_changed(q);
+	qemu_log(q, "%s: grown to %llu bytes", d->name,
+	    (unsigned long long)q->disk_size[i]);
+	qemu_live_next(q);
+}
+
+static int resize(struct qemu *q, size_t i)
+{
+	_cleanup_buf_ struct buf b = {0};
+
+	buf_printf(&b, "{\"node-name\":\"disk%zu\",\"size\":%llu}", i,
+	    (unsigned long long)wanted_size(&q->slice->disks[i]));
+	return qemu_ask(q, "block_resize", buf_str(&b), on_resized);
+}
+
+void qemu_live_next(struct qemu *q)
+{
+	struct err err = ERR_INIT;
+	size_t plug_i = differs_plug(q), link_i = differs_link(q),
+	       size_i = differs_size(q);
+	int r = 0;
+
+	if (plug_i != SIZE_MAX)
+		r = plug(q, plug_i);
+	else if (link_i != SIZE_MAX)
+		r = set_link(q, link_i);
+	else if (size_i != SIZE_MAX)
+		r = resize(q, size_i);
+	else
+		qemu_finish(q, 0, NULL);
+	if (r < 0) {
+		err_set(&err, -EAGAIN, "QEMU does not answer");
+		qemu_finish(q, -EAGAIN, &err);
+	}
+}
