@@ -25,8 +25,8 @@ struct ssh_target { /* copied */
 };
 
 /* Waits for the SSH banner on the loop without a thread: connects, gives the
- * server 0.5 s to say "SSH-", tries again every 0.1 s, for ever.  done(0) once
- * it was seen.  Free it to give up. */
+ * server 0.5 s to say "SSH-", tries again 0.1 s later, for ever.  done once it
+ * was seen.  Free it to give up.  host is an address or "localhost". */
 struct ssh_probe;
 int ssh_probe_new(struct loop *l, const char *host, uint16_t port,
     void (*done)(void *userdata), void *userdata, struct ssh_probe **ret,
@@ -39,7 +39,8 @@ void ssh_probe_free(struct ssh_probe *p);
  * user key refused: err says which); -ETIMEDOUT, -ECONNREFUSED, -ECONNRESET.
  * `closed` fires once when a session that was connected breaks. */
 int ssh_open(struct loop *l, const struct ssh_target *t,
-    void (*connected)(struct ssh *s, int code, const struct err *err, void *userdata),
+    void (*connected)(
+	struct ssh *s, int code, const struct err *err, void *userdata),
     void (*closed)(struct ssh *s, const struct err *err, void *userdata),
     void *userdata, struct ssh **ret, struct err *err);
 /* Ends the session without waiting for it; no callback fires any more, also
@@ -52,16 +53,17 @@ void ssh_close(struct ssh *s);
 #endif
 
 struct ssh_run {
-	char *const *argv;  /* each word is quoted for the guest's shell */
-	const void *input;  /* stdin (copied), or NULL */
+	char *const *argv; /* each word is quoted for the guest's shell */
+	const void *input; /* stdin (copied), or NULL */
 	size_t input_len;
-	size_t max_output;  /* bytes kept of stdout and stderr each;
-			     * 0: 64 KiB; more is dropped, and done's err
-			     * tells it beside code 0 */
-	uint64_t timeout;   /* usec from its start; 0: 60 s */
-	bool lock;          /* under GUEST_LOCK (flock): it changes the guest */
+	size_t max_output; /* bytes kept of stdout and stderr each;
+			    * 0: 64 KiB; more is dropped, and done's err
+			    * tells it beside code 0 */
+	uint64_t timeout;  /* usec from its start; 0: 60 s */
+	bool lock;         /* under GUEST_LOCK (flock): it changes the guest */
 	/* Pieces as they come; may be NULL. */
-	void (*output)(const char *data, size_t len, bool is_stderr, void *userdata);
+	void (*output)(
+	    const char *data, size_t len, bool is_stderr, void *userdata);
 	/* Once.  code 0: it ran and ended with exit status `status` (128 + N
 	 * when killed by signal N); else -ETIMEDOUT, -ECONNRESET,
 	 * -ECANCELED.  err is never NULL.  out and errout are NUL-terminated
@@ -78,8 +80,8 @@ struct ssh_run {
 int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
     struct err *err);
 /* Writes a file whole or not at all (temporary name, mode, owner, rename). */
-int ssh_write_file(struct ssh *s, const char *path, const void *data, size_t len,
-    mode_t mode, const char *owner, /* "root:root", or NULL */
+int ssh_write_file(struct ssh *s, const char *path, const void *data,
+    size_t len, mode_t mode, const char *owner, /* "root:root", or NULL */
     void (*done)(int code, const struct err *err, void *userdata),
     void *userdata, struct ssh_job **ret, struct err *err);
 /* done fires with -ECANCELED soon. */

@@ -2,7 +2,8 @@
  *
  * What the files of the SSH module share: ssh.c is the loop's side,
  * ssh_thread.c the session's thread, ssh_job.c what the thread does for one
- * job; ssh_key.c and ssh_ed25519.c are about keys.  Nobody else includes this.
+ * job; ssh_key.c and ssh_ed25519.c are about keys.  Nobody else includes
+ * this.
  */
 #ifndef RACKFS_SSH_INTERNAL_H
 #define RACKFS_SSH_INTERNAL_H
@@ -10,6 +11,7 @@
 #define SSH_KEEP_LIBSSH_NAMES
 #include <libssh/libssh.h>
 #include <libssh/callbacks.h>
+#include <pthread.h>
 
 #include "host/ssh.h"
 
@@ -45,5 +47,105 @@ int ssh_key_load(const char *path, ssh_key *ret, struct err *err);
 int ssh_key_parse(const char *text, ssh_key *ret, struct err *err);
 /* "SHA256:..."; owned text for a sentence. */
 char *ssh_key_fingerprint(ssh_key key);
+
+#define SSH_PIECE       (32 * 1024)  /* read or written at once */
+#define SSH_QUEUE_MAX   (256 * 1024) /* bytes on their way to the loop */
+#define SSH_OUTPUT_KEPT (64 * 1024)  /* of stdout and stderr each */
+
+struct ssh_job {
+	struct ssh *ssh;
+	struct ssh_job *next;
+	char *name;    /* of the program, for sentences */
+	char *command; /* quoted */
+	char *input;
+	size_t input_len, max_output;
+	uint64_t timeout;
+	void (*output)(
+	    const char *data, size_t len, bool is_stderr, void *userdata);
+	void (*done)(int code, int status, const char *out, size_t out_len,
+	    const char *errout, const struct err *err, void *userdata);
+	void *userdata;
+	void *owned;    /* freed with the job */
+	bool cancelled; /* under the session's lock */
+	/* How it ended: written by the thread, read once DONE is seen. */
+	int code, status;
+	struct buf out, errout;
+	bool cut; /* more was dropped */
+	struct err err;
+};
+
+/* What the thread tells the loop, in order. */
+struct ssh_note {
+	struct ssh_note *next;
+	enum { NOTE_CONNECTED, NOTE_OUTPUT, NOTE_DONE, NOTE_CLOSED } kind;
+	struct ssh_job *job; /* DONE: owned */
+	bool is_stderr;
+	size_t len;
+	char data[];
+};
+
+struct ssh {
+	/* Written before the thread starts. */
+	char *host, *user, *key_file, *where; /* where: "host:port" */
+	uint16_t port;
+	uint64_t timeout;
+	ssh_key host_key;
+	int thread_fd, loop_fd; /* eventfds that wake the one and the other */
+
+	/* The loop's. */
+	struct loop_source *source;
+	void (*connected)(
+	    struct ssh *s, int code, const struct err *err, void *userdata);
+	void (*closed)(struct ssh *s, const struct err *err, void *userdata);
+	void *userdata;
+
+	pthread_mutex_t lock; /* of all that follows */
+	unsigned refs;        /* the loop's, the thread's */
+	bool given_up;        /* ssh_close(): nothing is told any more */
+	bool broken;          /* no job is taken any more */
+	bool starved;         /* the thread waits for room in the queue */
+	int code;             /* of CONNECTED */
+	struct err err;       /* of CONNECTED or CLOSED */
+	struct ssh_job *jobs; /* that wait */
+	size_t n_jobs;
+	struct ssh_note *notes, **last_note;
+	size_t n_notes, noted; /* bytes of OUTPUT */
+};
+
+/* ssh.c, for the thread. */
+void ssh_unref(struct ssh *s);
+/* What is asked of the thread: 0: to go on; -ESHUTDOWN: to end; -ECANCELED: to
+ * end `job` (which may be NULL). */
+int ssh_asked(struct ssh *s, const struct ssh_job *job);
+struct ssh_job *ssh_next_job(struct ssh *s);
+/* Is there room for output?  If not, the thread is woken when there is. */
+bool ssh_room(struct ssh *s);
+void ssh_tell_output(
+    struct ssh_job *j, const char *data, size_t len, bool is_stderr);
+void ssh_tell_done(struct ssh_job *j); /* takes it */
+void ssh_tell_connected(struct ssh *s);
+/* It never connected (then code counts), or it broke: waiting jobs fail. */
+void ssh_tell_broken(struct ssh *s, bool was_connected, const struct err *err);
+
+/* ssh_thread.c */
+struct ssh_thread {
+	struct ssh *s;
+	ssh_session session;
+	ssh_event event; /* serves the session's socket once logged in */
+	struct ssh_counter_struct counter;
+	int fd; /* ours until libssh has it */
+	bool connecting;
+	uint64_t heard_bytes, heard_at, asked_at;
+	struct err err; /* why it broke */
+};
+int ssh_thread_start(struct ssh *s); /* takes a reference */
+/* Waits until something may have changed: 0.  Else what ssh_asked() said,
+ * -ETIMEDOUT at `until` (now_mono() clock), or -ECONNRESET with t->err. */
+int ssh_thread_wait(
+    struct ssh_thread *t, const struct ssh_job *job, uint64_t until);
+
+/* ssh_job.c: runs it and sets how it ended.  Negative when the session can't
+ * be used any more. */
+int ssh_job_run(struct ssh_thread *t, struct ssh_job *j);
 
 #endif
