@@ -290,7 +290,7 @@ static void test_background(void)
 static void test_free(void)
 {
 	fresh();
-	shell("sleep 1000");
+	shell("exec sleep 1000");
 	child_free(c);
 	c = NULL;
 	/* Only reaping is left to do. */
@@ -338,9 +338,9 @@ static void test_clean_start(void)
 	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	setenv("NOTIFY_SOCKET", "/nowhere", 1);
-	/* The shell has a descriptor of its own for the listing. */
-	shell("echo /proc/$$/fd/*; grep -E '^Sig(Blk|Ign)' /proc/$$/status;"
-	      "echo \"<$NOTIFY_SOCKET>\"; echo /proc/$$ >&2");
+	/* The shell itself blocks signals while it waits. */
+	shell("echo /proc/$$/fd/*; echo \"<$NOTIFY_SOCKET>\";"
+	      "exec grep -E '^Sig(Blk|Ign)' /proc/self/status");
 	until_done();
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_DFL);
