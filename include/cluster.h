@@ -35,8 +35,8 @@ enum aspect {
 	ASPECT_OBSERVED = 1 << 2, /* anything in status.json */
 	ASPECT_PROGRESS = 1 << 3,
 	ASPECT_ERROR = 1 << 4,
-	ASPECT_LOG = 1 << 5,      /* growing */
-	ASPECT_CONSOLE = 1 << 6,  /* growing */
+	ASPECT_LOG = 1 << 5,     /* growing */
+	ASPECT_CONSOLE = 1 << 6, /* growing */
 	ASPECT_PORTS = 1 << 7,
 	ASPECT_REACH = 1 << 8,
 	ASPECT_NAMES = 1 << 9,    /* cluster: hosts, ssh_config, known_hosts */
@@ -50,7 +50,7 @@ enum aspect {
 struct cluster_options {
 	struct loop *loop;
 	const char *state_dir, *runtime_dir; /* absolute, exist, 0700 */
-	const char *data_dir; /* scripts and files of rackfs */
+	const char *data_dir;                /* scripts and files of rackfs */
 	/* What has changed; called on the loop, coalesced once a round for each
 	 * object.  CHANGE_* below for objects that come or go. */
 	void (*changed)(struct object *o, unsigned aspects, void *userdata);
@@ -61,12 +61,12 @@ struct cluster_options {
 
 /* Loads the store, opens the drivers, begins to observe.  Bad files of the
  * store are kept aside and told in `error` and events, never fatal. */
-int cluster_new(
-    const struct cluster_options *options, struct cluster **ret, struct err *err);
+int cluster_new(const struct cluster_options *options, struct cluster **ret,
+    struct err *err);
 /* Leaves machines and switches running. */
 void cluster_free(struct cluster *c);
 
-/* --- objects ------------------------------------------------------------- */
+/* --- objects --- */
 
 struct object *cluster_root(struct cluster *c);
 struct object *cluster_find(
@@ -88,16 +88,18 @@ uint64_t object_version(const struct object *o, unsigned aspects);
 
 /* Answers a request once what it asked for is on disk (code 0), or was
  * refused.  May be called before the function that took it returns. */
-typedef void (*cluster_reply_fn)(int code, const struct err *err, void *userdata);
+typedef void (*cluster_reply_fn)(
+    int code, const struct err *err, void *userdata);
 
 /* mkdir, rmdir.  Also node ids: *_make gives a number.  Every refusal is
- * told by reply; its text goes to the cluster's `error` by cluster_refused(). */
+ * told by reply; its text goes to the cluster's `error` by cluster_refused().
+ */
 void cluster_make(struct cluster *c, enum object_kind kind, const char *name,
     cluster_reply_fn reply, void *userdata);
 void cluster_remove(struct cluster *c, enum object_kind kind, const char *name,
     cluster_reply_fn reply, void *userdata);
 
-/* --- documents ------------------------------------------------------------- */
+/* --- documents --- */
 
 enum document { DOCUMENT_SPEC, DOCUMENT_DISK };
 
@@ -121,8 +123,8 @@ void cluster_commit(struct draft *d, cluster_reply_fn reply, void *userdata);
 void draft_free(struct draft *d);
 
 /* A verb word written to `state`; checks that it fits the object. */
-void cluster_verb(struct object *o, enum verb verb, cluster_reply_fn reply,
-    void *userdata);
+void cluster_verb(
+    struct object *o, enum verb verb, cluster_reply_fn reply, void *userdata);
 /* Bits (1 << enum verb) that fit this kind. */
 unsigned cluster_verbs(enum object_kind kind);
 
@@ -130,7 +132,11 @@ unsigned cluster_verbs(enum object_kind kind);
  * sentence NULL: a write to that file was accepted.  An event too. */
 void cluster_refused(struct object *o, const char *file, const char *sentence);
 
-/* --- what is seen ---------------------------------------------------------- */
+/* The document with every default filled in, as one JSON object; borrowed until
+ * the next call for any object. */
+const char *object_effective(struct object *o);
+
+/* --- what is seen --- */
 
 struct stage_view {
 	enum stage stage;
@@ -159,7 +165,6 @@ struct node_view {
 	enum node_state state;
 	enum power wanted;
 	const struct node_spec *spec;
-	const char *effective; /* the document with every default: a JSON object */
 	uint16_t ssh_port;
 	struct nic_view nics[NICS_MAX];
 	size_t n_nics;
@@ -167,21 +172,21 @@ struct node_view {
 	struct guest_look guest;
 	struct disk_look disk;
 	bool disk_laid_out, disk_used;
-	const char *disk_uuid; /* or NULL */
+	const char *disk_uuid;            /* or NULL */
 	struct stage_view stages[STAGES]; /* those that the spec asks for */
 	size_t n_stages;
-	const char *failed_stage;    /* NULL: not failed */
+	const char *failed_stage; /* NULL: not failed */
 	const char *failed_sentence;
-	const char *refused;         /* "spec: line 1, ...", or NULL */
-	const char *reason;          /* why the present step, or "" */
-	const char *waiting_for;     /* "" when for nothing */
-	uint64_t deadline;           /* CLOCK_MONOTONIC usec; USEC_NEVER: none */
-	unsigned restarts;           /* since it was last up */
+	const char *refused;     /* "spec: line 1, ...", or NULL */
+	const char *reason;      /* why the present step, or "" */
+	const char *waiting_for; /* "" when for nothing */
+	uint64_t deadline;       /* CLOCK_MONOTONIC usec; USEC_NEVER: none */
+	unsigned restarts;       /* since it was last up */
 	bool settled;
 	char *const *restart_required, *const *wipe_required; /* NULL: none */
-	uint64_t since;              /* CLOCK_MONOTONIC usec of the state word */
+	uint64_t since; /* CLOCK_MONOTONIC usec of the state word */
 	const char *template_reason; /* why no template was used */
-	const char *host_key;        /* public: "ssh-ed25519 AAAA...", or NULL */
+	const char *host_key; /* public: "ssh-ed25519 AAAA...", or NULL */
 	const char *ssh_user;
 	bool virtual;
 };
@@ -199,7 +204,6 @@ struct network_view {
 	uint32_t number;
 	enum network_state state;
 	const struct network_spec *spec;
-	const char *effective;
 	uint32_t subnet;
 	unsigned prefix;
 	struct network_look look;
@@ -221,7 +225,6 @@ struct image_view {
 	uint32_t number;
 	enum image_state state;
 	const struct image_spec *spec;
-	const char *effective;
 	struct image_look look;
 	const char *failed_sentence, *refused;
 	int percent;
@@ -232,20 +235,20 @@ void image_view(struct object *o, struct image_view *ret);
 struct cluster_view {
 	enum cluster_state state;
 	const struct cluster_spec *spec;
-	const char *effective;
 	const char *refused, *failed_sentence;
 	size_t counts[NODE_STATES]; /* nodes in each state */
 	bool settled;
 	const char *key_file; /* private key to log in with, absolute */
-	const char *known_hosts_file; /* absolute, kept current, for ssh_config */
-	uint64_t seq; /* last event */
+	const char
+	    *known_hosts_file; /* absolute, kept current, for ssh_config */
+	uint64_t seq;          /* last event */
 };
 void cluster_view(struct cluster *c, struct cluster_view *ret);
 
 /* For wait/: has this node (the root object: everything) settled? */
 bool object_settled(const struct object *o);
 
-/* --- growing texts ----------------------------------------------------------- */
+/* --- growing texts --- */
 
 enum stream { STREAM_LOG, STREAM_EVENTS, STREAM_CONSOLE };
 

@@ -30,7 +30,7 @@
 
 struct ssh; /* backend/host/ssh.h: one SSH session */
 
-/* --- one accepted call ------------------------------------------------- */
+/* --- one accepted call --- */
 
 struct op {
 	const char *what; /* "start": for logs; static */
@@ -54,11 +54,12 @@ void op_cancel(struct op *op);
 /* What every handle is opened with; borrowed while it is open. */
 struct driver_env {
 	struct loop *loop;
-	const char *name;        /* of the node, network or image */
-	uint32_t number;         /* of it */
-	const char *state_dir;   /* private to this object, exists: disks, logs */
-	const char *runtime_dir; /* private to this object, exists: sockets,
-				  * launch records; may be emptied by a reboot */
+	const char *name;      /* of the node, network or image */
+	uint32_t number;       /* of it */
+	const char *state_dir; /* private to this object, exists: disks, logs */
+	const char
+	    *runtime_dir; /* private to this object, exists: sockets,
+			   * launch records; may be emptied by a reboot */
 	/* What the driver saw has changed: the engine calls look() soon. */
 	void (*changed)(void *owner);
 	/* One line (or several) into the object's `log`; never a secret. */
@@ -66,7 +67,7 @@ struct driver_env {
 	void *owner;
 };
 
-/* --- machine ------------------------------------------------------------ */
+/* --- machine --- */
 
 struct machine_nic {
 	const char *name;
@@ -79,18 +80,18 @@ struct machine_nic {
 };
 
 struct machine_disk {
-	const char *name;   /* "disk"; part of its serial (DISK_SERIAL) */
-	const char *path;   /* file; made by start when missing */
+	const char *name; /* "disk"; part of its serial (DISK_SERIAL) */
+	const char *path; /* file; made by start when missing */
 	enum disk_format format;
-	uint64_t size;      /* bytes; a smaller file is grown */
+	uint64_t size; /* bytes; a smaller file is grown */
 };
 
 struct machine_slice {
 	unsigned cpus;
-	uint64_t memory; /* bytes */
+	uint64_t memory;                       /* bytes */
 	const char *kernel, *initrd, *cmdline; /* cmdline: the image's or NULL:
 						* ours */
-	const char *cmdline_extra; /* appended, or NULL */
+	const char *cmdline_extra;             /* appended, or NULL */
 	bool identity; /* hand over what identity() gives */
 	const struct machine_nic *nics;
 	size_t n_nics;
@@ -118,23 +119,24 @@ enum machine_end {
 
 struct machine_look { /* what is really there, as last seen */
 	enum machine_state state;
-	uint64_t launch;       /* number of the run that is on, or the last; 0
-				* when none is known; grows with each start */
-	uint64_t started;      /* CLOCK_MONOTONIC usec */
+	uint64_t launch;  /* number of the run that is on, or the last; 0
+			   * when none is known; grows with each start */
+	uint64_t started; /* CLOCK_MONOTONIC usec */
 	pid_t pid;
-	enum machine_end end;  /* of run `launch`, when not running */
-	char end_text[256];    /* "signal 9", QEMU's last words */
-	bool marked;           /* the console showed MARK_READY in this run */
-	uint64_t last_output;  /* CLOCK_MONOTONIC usec of the console's last byte */
-	const char *accel;     /* "kvm", "tcg", "" */
-	char accel_why[160];   /* why no KVM */
+	enum machine_end end; /* of run `launch`, when not running */
+	char end_text[256];   /* "signal 9", QEMU's last words */
+	bool marked;          /* the console showed MARK_READY in this run */
+	uint64_t
+	    last_output;   /* CLOCK_MONOTONIC usec of the console's last byte */
+	const char *accel; /* "kvm", "tcg", "" */
+	char accel_why[160]; /* why no KVM */
 	/* As plugged now, by index of the started slice's nics. */
 	size_t n_nics;
 	struct {
 		uint64_t incarnation;
 		enum link_state link;
 	} nics[NICS_MAX];
-	uint64_t disk_size; /* bytes that the guest sees of disk 0; 0: none */
+	uint64_t disk_size;  /* bytes that the guest sees of disk 0; 0: none */
 	char last_line[160]; /* of the console, escaped; "" when none */
 };
 
@@ -152,8 +154,8 @@ struct machine_driver {
 	int (*observe)(void *self, struct op *op, struct err *err);
 	void (*look)(void *self, struct machine_look *ret);
 	/* -EBUSY when one runs already.  Done when the machine executes. */
-	int (*start)(void *self, const struct machine_slice *slice, struct op *op,
-	    struct err *err);
+	int (*start)(void *self, const struct machine_slice *slice,
+	    struct op *op, struct err *err);
 	/* hard: pull the plug; else the power button.  Done when a hard stop
 	 * has ended it; a soft one when the button was pressed. */
 	int (*stop)(void *self, bool hard, struct op *op, struct err *err);
@@ -167,13 +169,13 @@ struct machine_driver {
 	ssize_t (*console_read)(
 	    void *self, uint64_t launch, uint64_t off, void *data, size_t len);
 	/* Of the last run: number, size so far, oldest byte kept. */
-	void (*console_stat)(void *self, uint64_t *ret_launch, uint64_t *ret_size,
-	    uint64_t *ret_oldest);
+	void (*console_stat)(void *self, uint64_t *ret_launch,
+	    uint64_t *ret_size, uint64_t *ret_oldest);
 	/* Types; takes at most len.  -EAGAIN: full; -ENODEV: nothing runs. */
 	ssize_t (*console_write)(void *self, const void *data, size_t len);
 };
 
-/* --- network ------------------------------------------------------------ */
+/* --- network --- */
 
 struct network_slice {
 	unsigned ports; /* at least so many */
@@ -185,8 +187,8 @@ struct network_port {
 	unsigned port;
 	char node[64]; /* or "" when it is not known */
 	uint32_t node_number;
-	pid_t pid;     /* of the process plugged there, 0: unknown */
-	char mac[18];  /* or "" */
+	pid_t pid;    /* of the process plugged there, 0: unknown */
+	char mac[18]; /* or "" */
 	uint64_t frames_in, bytes_in, frames_out, bytes_out;
 };
 
@@ -196,8 +198,8 @@ struct network_look {
 	uint64_t incarnation; /* another number after each (re)start */
 	const char *endpoint; /* for machine_nic; valid until the next look */
 	pid_t pid;
-	unsigned ports;       /* capacity */
-	char end_text[256];   /* why it ended */
+	unsigned ports;     /* capacity */
+	char end_text[256]; /* why it ended */
 };
 
 struct network_driver {
@@ -215,7 +217,7 @@ struct network_driver {
 	size_t (*ports)(void *self, const struct network_port **ret);
 };
 
-/* --- image --------------------------------------------------------------- */
+/* --- image --- */
 
 struct image_slice {
 	enum image_kind kind;
@@ -245,7 +247,7 @@ struct image_driver {
 	    struct op *op, struct err *err);
 };
 
-/* --- guest ---------------------------------------------------------------- */
+/* --- guest --- */
 
 struct guest_nic {
 	uint8_t mac[6];
@@ -262,7 +264,8 @@ struct guest_slice {
 	const char *key_file; /* private key to log in with */
 	const char *host_key; /* pinned: "ssh-ed25519 AAAA..." */
 	const char *hostname; /* as it must be */
-	bool netboot;  /* a guest of ours: names, addresses, hosts are looked at */
+	bool netboot; /* a guest of ours: names, addresses, hosts are looked at
+		       */
 	const struct guest_nic *nics;
 	size_t n_nics;
 	const char *hosts; /* whole /etc/hosts as it must be */
@@ -282,7 +285,7 @@ struct guest_reach { /* one pair: from this guest to the peer */
 
 struct guest_look {
 	bool connected;
-	bool right;    /* names, addresses, hosts were seen to be right */
+	bool right;      /* names, addresses, hosts were seen to be right */
 	char wrong[256]; /* what was not */
 	char boot_id[40];
 };
@@ -313,7 +316,7 @@ struct guest_driver {
 	struct ssh *(*session)(void *self);
 };
 
-/* --- disk ------------------------------------------------------------------ */
+/* --- disk --- */
 
 /* Planned before the first byte is written and stored (crash safety). */
 struct disk_plan {
@@ -327,8 +330,8 @@ struct disk_slice {
 	const char *serial;
 	const struct disk_spec *spec;
 	const struct disk_plan *plan; /* NULL: none yet: only observe */
-	bool laid_out; /* our mark: the layout was once seen whole */
-	const char *path;     /* of the host's file, for wipe */
+	bool laid_out;    /* our mark: the layout was once seen whole */
+	const char *path; /* of the host's file, for wipe */
 	const struct fake_spec *fake;
 };
 
@@ -356,8 +359,8 @@ struct disk_driver {
 	int (*available)(struct err *err);
 	int (*open)(const struct driver_env *env, void **ret, struct err *err);
 	void (*close)(void *self);
-	int (*observe)(void *self, const struct disk_slice *slice, struct op *op,
-	    struct err *err);
+	int (*observe)(void *self, const struct disk_slice *slice,
+	    struct op *op, struct err *err);
 	void (*look)(void *self, struct disk_look *ret);
 	/* Makes the layout and mounts it: a blank disk, or one of ours.  It
 	 * looks first and refuses a foreign one with -EEXIST. */
@@ -368,9 +371,9 @@ struct disk_driver {
 	    struct err *err);
 };
 
-/* --- install: the kind that puts an operating system on a disk ------------ */
+/* --- install: the kind that puts an operating system on a disk --- */
 
-/* --- registry -------------------------------------------------------------- */
+/* --- registry --- */
 
 /* What a node's `driver` names. */
 struct node_driver {
@@ -385,29 +388,29 @@ const struct node_driver *registry_node(const char *name); /* or NULL */
 const struct network_driver *registry_network(const char *name);
 const struct image_driver *registry_image(const struct image_spec *spec);
 /* Lists each driver of each kind, for --help, docs, doctor and tests. */
-void registry_each(void (*fn)(const char *kind, const char *name,
-		       const char *help, int (*available)(struct err *err),
-		       void *userdata),
+void registry_each(
+    void (*fn)(const char *kind, const char *name, const char *help,
+	int (*available)(struct err *err), void *userdata),
     void *userdata);
 
-/* --- checked calls: what the engine uses (backend/engine/driver.c) -------- */
+/* --- checked calls: what the engine uses (backend/engine/driver.c) --- */
 
-int machine_observe(const struct machine_driver *d, void *self, struct op *op,
-    struct err *err);
+int machine_observe(
+    const struct machine_driver *d, void *self, struct op *op, struct err *err);
 int machine_start(const struct machine_driver *d, void *self,
     const struct machine_slice *slice, struct op *op, struct err *err);
 int machine_stop(const struct machine_driver *d, void *self, bool hard,
     struct op *op, struct err *err);
 int machine_apply(const struct machine_driver *d, void *self,
     const struct machine_slice *slice, struct op *op, struct err *err);
-int network_observe(const struct network_driver *d, void *self, struct op *op,
-    struct err *err);
+int network_observe(
+    const struct network_driver *d, void *self, struct op *op, struct err *err);
 int network_ensure(const struct network_driver *d, void *self,
     const struct network_slice *slice, struct op *op, struct err *err);
-int network_remove(const struct network_driver *d, void *self, struct op *op,
-    struct err *err);
-int network_query_ports(const struct network_driver *d, void *self,
-    struct op *op, struct err *err);
+int network_remove(
+    const struct network_driver *d, void *self, struct op *op, struct err *err);
+int network_query_ports(
+    const struct network_driver *d, void *self, struct op *op, struct err *err);
 int image_observe(const struct image_driver *d, void *self,
     const struct image_slice *slice, struct op *op, struct err *err);
 int image_ensure(const struct image_driver *d, void *self,
@@ -416,8 +419,8 @@ int guest_connect(const struct guest_driver *d, void *self,
     const struct guest_slice *slice, struct op *op, struct err *err);
 int guest_configure(const struct guest_driver *d, void *self,
     const struct guest_slice *slice, struct op *op, struct err *err);
-int guest_poweroff(const struct guest_driver *d, void *self, struct op *op,
-    struct err *err);
+int guest_poweroff(
+    const struct guest_driver *d, void *self, struct op *op, struct err *err);
 int guest_reach(const struct guest_driver *d, void *self,
     const struct guest_peer *peers, size_t n, struct op *op, struct err *err);
 int disk_observe(const struct disk_driver *d, void *self,

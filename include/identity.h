@@ -45,11 +45,11 @@
  * without KVM; the kernel is in a machine of its own, so mitigations and
  * KASLR guard nothing here and cost boot time.  panic=-1 with QEMU's
  * -no-reboot: a panic ends the machine at once. */
-#define NETBOOT_CMDLINE                                                    \
-	"console=ttyS0,115200 quiet loglevel=3 panic=-1 nokaslr "          \
-	"mitigations=off tsc=reliable no_timer_check lpj=4000000 "         \
-	"cryptomgr.notests random.trust_cpu=on audit=0 apparmor=0 "        \
-	"selinux=0 lsm= 8250.nr_uarts=2 noreplace-smp "                    \
+#define NETBOOT_CMDLINE                                                        \
+	"console=ttyS0,115200 quiet loglevel=3 panic=-1 nokaslr "              \
+	"mitigations=off tsc=reliable no_timer_check lpj=4000000 "             \
+	"cryptomgr.notests random.trust_cpu=on audit=0 apparmor=0 "            \
+	"selinux=0 lsm= 8250.nr_uarts=2 noreplace-smp "                        \
 	"rcupdate.rcu_expedited=1 pci=noaer"
 
 /* The lock under which every command that changes a guest runs, and the mark

@@ -14,17 +14,23 @@
 
 #include "err.h"
 
-#define SPEC_MAX        (1024 * 1024) /* bytes of one document */
-#define SPEC_DEPTH_MAX  32
-#define NAME_MAX_LABEL  63 /* RFC 1123 */
-#define NICS_MAX        8
-#define PARTITIONS_MAX  128
-#define FORWARDS_MAX    64
-#define CPUS_MAX        256
+#define SPEC_MAX       (1024 * 1024) /* bytes of one document */
+#define SPEC_DEPTH_MAX 32
+#define NAME_MAX_LABEL 63 /* RFC 1123 */
+#define NICS_MAX       8
+#define PARTITIONS_MAX 128
+#define FORWARDS_MAX   64
+#define CPUS_MAX       256
 
-enum spec_kind { SPEC_CLUSTER, SPEC_NETWORK, SPEC_IMAGE, SPEC_NODE, SPEC_KINDS };
+enum spec_kind {
+	SPEC_CLUSTER,
+	SPEC_NETWORK,
+	SPEC_IMAGE,
+	SPEC_NODE,
+	SPEC_KINDS
+};
 
-/* --- text ------------------------------------------------------------- */
+/* --- text --- */
 
 /* What a prefix of a document is, for a writer who may not be done yet. */
 enum json_state {
@@ -41,19 +47,19 @@ enum json_state {
 enum json_state spec_json_state(const char *text, size_t len, struct err *err);
 /* RFC 7396: *ret = base patched.  Pretty-printed with two spaces and a final
  * newline; the order of keys is kept. */
-int spec_merge(const char *base, const char *patch, struct buf *ret,
-    struct err *err);
+int spec_merge(
+    const char *base, const char *patch, struct buf *ret, struct err *err);
 /* The value of a top-level key, pretty-printed with a newline; "null\n" when
  * it is absent. */
-int spec_section_get(const char *text, const char *key, struct buf *ret,
-    struct err *err);
+int spec_section_get(
+    const char *text, const char *key, struct buf *ret, struct err *err);
 /* The document with that section replaced; `null` removes it. */
 int spec_section_set(const char *text, const char *key, const char *value,
     struct buf *ret, struct err *err);
 /* Are both the same JSON value (order of keys aside)? */
 bool spec_same(const char *a, const char *b);
 
-/* --- small values ----------------------------------------------------- */
+/* --- small values --- */
 
 /* RFC 1123 label: [a-z0-9-], 1-63, no '-' at an end. -EINVAL otherwise. */
 int spec_check_name(const char *what, const char *name, struct err *err);
@@ -65,7 +71,7 @@ int parse_mac(const char *s, uint8_t ret[6]);
 void format_size(uint64_t bytes, char out[24]); /* "512M", exact */
 void format_usec(uint64_t usec, char out[24]);  /* "90s", "500ms" */
 
-/* --- parsed documents -------------------------------------------------- */
+/* --- parsed documents --- */
 
 enum link_state { LINK_UP, LINK_DOWN, LINK_STATES };
 enum address_mode { ADDRESS_AUTO, ADDRESS_FIXED, ADDRESS_NONE };
@@ -140,10 +146,11 @@ struct node_spec {
 	char *boot_cmdline; /* or NULL */
 	enum boot_from boot_from;
 	bool boot_template;
-	uint64_t boot_timeout, boot_silence, stop_timeout; /* usec; 0 as spec.md */
+	uint64_t boot_timeout, boot_silence,
+	    stop_timeout;      /* usec; 0 as spec.md */
 	bool has_boot_silence; /* written, not the default */
 	struct nic_spec *nics;
-	size_t n_nics; /* without `nics`: one named "lan" */
+	size_t n_nics;     /* without `nics`: one named "lan" */
 	uint16_t ssh_port; /* 0: by the node's number */
 	char *ssh_user;
 	bool internet;
@@ -165,8 +172,8 @@ struct network_spec {
 
 struct image_spec {
 	enum image_kind kind;
-	char *build;     /* "debian", or NULL when kernel and initrd are given */
-	char **packages; /* more of them, or NULL */
+	char *build; /* "debian", or NULL when kernel and initrd are given */
+	char **packages;                 /* more of them, or NULL */
 	char *kernel, *initrd, *cmdline; /* or NULL; paths as written */
 	enum identity_mode identity;
 	char *user_key, *host_key; /* or NULL; paths as written */
@@ -186,7 +193,8 @@ int node_spec_parse(const char *defaults, const char *text,
     struct node_spec **ret, struct err *err);
 int network_spec_parse(
     const char *text, struct network_spec **ret, struct err *err);
-int image_spec_parse(const char *text, struct image_spec **ret, struct err *err);
+int image_spec_parse(
+    const char *text, struct image_spec **ret, struct err *err);
 /* *ret_defaults: the text of `defaults`, checked as a partial node spec, or
  * NULL; owned by the caller. */
 int cluster_spec_parse(const char *text, struct cluster_spec **ret,

@@ -20,7 +20,13 @@ enum node_state {
 	NODE_STATES
 };
 
-enum network_state { NET_DOWN, NET_STARTING, NET_UP, NET_FAILED, NETWORK_STATES };
+enum network_state {
+	NET_DOWN,
+	NET_STARTING,
+	NET_UP,
+	NET_FAILED,
+	NETWORK_STATES
+};
 enum image_state {
 	IMAGE_MISSING,
 	IMAGE_BUILDING,

@@ -15,12 +15,12 @@
 #include <string.h>
 #include <sys/types.h>
 
-#define ARRAY_SIZE(a)   (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)       ((a) < (b) ? (a) : (b))
-#define MAX(a, b)       ((a) > (b) ? (a) : (b))
-#define STREQ(a, b)     (strcmp((a), (b)) == 0)
-#define PRINTF(f, a)    __attribute__((format(printf, f, a)))
-#define CONTAINER_OF(ptr, type, member) \
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)     ((a) < (b) ? (a) : (b))
+#define MAX(a, b)     ((a) > (b) ? (a) : (b))
+#define STREQ(a, b)   (strcmp((a), (b)) == 0)
+#define PRINTF(f, a)  __attribute__((format(printf, f, a)))
+#define CONTAINER_OF(ptr, type, member)                                        \
 	((type *)((char *)(ptr)-offsetof(type, member)))
 
 #define USEC_PER_MSEC 1000ULL
@@ -32,24 +32,24 @@
 #define GIB (1ULL << 30)
 
 /* Cleanup when a variable leaves its scope. */
-#define _cleanup_(f)     __attribute__((cleanup(f)))
-#define _cleanup_free_   _cleanup_(util_freep)
-#define _cleanup_close_  _cleanup_(util_closep)
-#define _cleanup_buf_    _cleanup_(buf_done)
-#define _cleanup_strv_   _cleanup_(strv_freep)
+#define _cleanup_(f)    __attribute__((cleanup(f)))
+#define _cleanup_free_  _cleanup_(util_freep)
+#define _cleanup_close_ _cleanup_(util_closep)
+#define _cleanup_buf_   _cleanup_(buf_done)
+#define _cleanup_strv_  _cleanup_(strv_freep)
 
 /* Hands a pointer (descriptor) over; the variable is empty afterwards. */
-#define TAKE_PTR(p)                     \
-	({                              \
-		__auto_type _p = (p);   \
-		(p) = NULL;             \
-		_p;                     \
+#define TAKE_PTR(p)                                                            \
+	({                                                                     \
+		__auto_type _p = (p);                                          \
+		(p) = NULL;                                                    \
+		_p;                                                            \
 	})
-#define TAKE_FD(fd)                     \
-	({                              \
-		int _f = (fd);          \
-		(fd) = -1;              \
-		_f;                     \
+#define TAKE_FD(fd)                                                            \
+	({                                                                     \
+		int _f = (fd);                                                 \
+		(fd) = -1;                                                     \
+		_f;                                                            \
 	})
 
 static inline void util_freep(void *p)

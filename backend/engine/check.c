@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A document against everything that is there, and what follows when it is put
+ * in force.  document_check() changes nothing but claims: names that the new
+ * document takes are taken at once, so that two documents on their way to the
+ * disk can't take the same; document_done() gives them back.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include "engine/engine.h"
+
+struct parsed {
+	struct object *o;
+	union {
+		struct node_spec *node;
+		struct network_spec *network;
+		struct image_spec *image;
+		struct cluster_spec *cluster;
+	} spec;
+	char *defaults; /* cluster */
+	struct nic nics[NICS_MAX];
+	size_t n_nics;
+	uint16_t port;
+	char **claims;
+};
+
+static bool in_list(char *const *v, const char *s)
+{
+	for (size_t i = 0; v && v[i]; i++) {
+		if (STREQ(v[i], s))
+			return true;
+	}
+	return false;
+}
+
+/* Gives back what `have` claims and `keep` does not. */
+static void drop_claims(struct node *n, char *const *have, char *const *keep)
+{
+	for (size_t i = 0; have && have[i]; i++) {
+		char *one[] = {have[i], NULL};
+
+		if (!in_list(keep, have[i]))
+			claims_drop(n, one);
+	}
+}
+
+void document_done(struct parsed *p)
+{
+	if (!p)
+		return;
+	switch (p->o->kind) {
+	case OBJECT_NODE:
+		drop_claims(as_node(p->o), p->claims, as_node(p->o)->claims);
+		node_spec_free(p->spec.node);
+		break;
+	case OBJECT_NETWORK:
+		network_spec_free(p->spec.network);
+		break;
+	case OBJECT_IMAGE:
+		image_spec_free(p->spec.image);
+		break;
+	case OBJECT_CLUSTER:
+		cluster_spec_free(p->spec.cluster);
+		break;
+	case OBJECT_KINDS:
+		break;
+	}
+	free(p->defaults);
+	strv_free(p->claims);
+	free(p);
+}
+
+/* --- node --- */
+
+static int check_disk(
+    struct node *n, const struct node_spec *s, struct err *err)
+{
+	char was[24], is[24];
+
+	if (!n->meta.disk_used || !n->spec || !n->spec->disk.present ||
+	    !s->disk.present || s->disk.size >= n->spec->disk.size)
+		return 0;
+	format_size(n->spec->disk.size, was);
+	format_size(s->disk.size, is);
+	return err_set(err, -EINVAL,
+	    "disk.size: %s is less than the %s it has; a disk that was used "
+	    "never shrinks (wipe throws it away)",
+	    is, was);
+}
+
+static int check_node(struct parsed *p, const char *text, struct err *err)
+{
+	struct node *n = as_node(p->o);
+	struct cluster *c = n->o.c;
+	int r = node_spec_parse(c->defaults, text, &p->spec.node, err);
+
+	if (r == 0)
+		r = check_disk(n, p->spec.node, err);
+	if (r == 0 && n->meta.power == POWER_UP && n->driver &&
+	    !STREQ(n->driver->name, p->spec.node->driver))
+		r = err_set(err, -EBUSY, "driver: %s must be down to change it",
+		    n->o.name);
+	if (r == 0)
+		r = node_resolve(n, p->spec.node, p->nics, &p->n_nics, &p->port,
+		    &p->claims, err);
+	if (r == 0)
+		r = claims_check(n, p->claims, err);
+	if (r == 0)
+		claims_add(n, p->claims);
+	else
+		strv_free(TAKE_PTR(p->claims));
+	return r;
+}
+
+/* What the document of a node changes beside the node. */
+static void force_node(struct node *n, struct parsed *p)
+{
+	_cleanup_strv_ char **old = TAKE_PTR(n->claims);
+	bool named = n->spec != NULL;
+
+	if (named)
+		node_set_users(n, false);
+	if (n->driver && !STREQ(n->driver->name, p->spec.node->driver))
+		node_close(n);
+	n->claims = TAKE_PTR(p->claims);
+	drop_claims(n, old, n->claims);
+	node_spec_free(n->spec);
+	n->spec = TAKE_PTR(p->spec.node);
+	memcpy(n->nics, p->nics, sizeof(n->nics));
+	n->n_nics = p->n_nics;
+	n->ssh_port = p->port;
+	n->driver = registry_node(n->spec->driver);
+	node_set_users(n, true);
+	n->guest_right = UNKNOWN;
+	if (n->disk_look)
+		n->disk_look->content = DISK_UNKNOWN;
+	node_reach_stale(n);
+}
+
+/* --- network --- */
+
+uint32_t network_default_subnet(uint32_t number)
+{
+	return 10u << 24 | (36u + (number - 1) / 256) << 16 |
+	       (number - 1) % 256 << 8;
+}
+
+bool network_overlaps(const struct network *net, uint32_t subnet,
+    unsigned prefix, const char **ret_other)
+{
+	EACH_OBJECT (o, net->o.c, OBJECT_NETWORK) {
+		struct network *other = as_network(o);
+		unsigned common = MIN(prefix, other->prefix);
+		uint32_t mask = ~0u << (32 - common);
+
+		if (other == net || ((subnet ^ other->subnet) & mask))
+			continue;
+		if (ret_other)
+			*ret_other = o->name;
+		return true;
+	}
+	return false;
+}
+
+static int check_users(struct network *net, struct err *err)
+{
+	for (size_t i = 0; i < net->n_users; i++) {
+		struct node *n = net->users[i];
+		struct nic nics[NICS_MAX];
+		_cleanup_strv_ char **claims = NULL;
+		size_t count;
+		uint16_t port;
+		int r =
+		    node_resolve(n, n->spec, nics, &count, &port, &claims, err);
+
+		if (r == 0)
+			r = claims_check(n, claims, err);
+		if (r < 0)
+			return err_prefix(err, "%s: ", n->o.name), r;
+	}
+	return 0;
+}
+
+static int check_network(struct parsed *p, const char *text, struct err *err)
+{
+	struct network *net = as_network(p->o);
+	uint32_t old = net->subnet;
+	unsigned old_prefix = net->prefix;
+	const char *other = "";
+	struct network_spec *s;
+	int r = network_spec_parse(text, &p->spec.network, err);
+
+	if (r < 0)
+		return r;
+	s = p->spec.network;
+	if (net->held && net->spec &&
+	    !spec_same(net->o.spec_text ? net->o.spec_text : "{}", text))
+		return err_set(err, -EBUSY,
+		    "network %s is in use; its nodes must be down to change it",
+		    net->o.name);
+	if (s->has_subnet) {
+		net->subnet = s->subnet;
+		net->prefix = s->prefix;
+	} else {
+		net->subnet = network_default_subnet(net->o.number);
+		net->prefix = 24;
+	}
+	if (network_overlaps(net, net->subnet, net->prefix, &other))
+		r = err_set(err, -EINVAL,
+		    "subnet: it overlaps that of network %s", other);
+	if (r == 0)
+		r = check_users(net, err);
+	net->subnet = old;
+	net->prefix = old_prefix;
+	return r;
+}
+
+static void force_network(struct network *net, struct parsed *p)
+{
+	const struct network_driver *driver;
+
+	network_spec_free(net->spec);
+	net->spec = TAKE_PTR(p->spec.network);
+	net->subnet = net->spec->has_subnet
+			  ? net->spec->subnet
+			  : network_default_subnet(net->o.number);
+	net->prefix = net->spec->has_subnet ? net->spec->prefix : 24;
+	driver = registry_network(net->spec->driver);
+	if (net->driver && net->driver != driver)
+		network_close(net);
+	net->driver = driver;
+	network_forget_failure(net);
+	/* Default addresses follow the subnet. */
+	for (size_t i = 0; i < net->n_users; i++) {
+		struct node *n = net->users[i];
+		_cleanup_strv_ char **old = TAKE_PTR(n->claims);
+
+		(void)node_resolve(n, n->spec, n->nics, &n->n_nics,
+		    &n->ssh_port, &n->claims, NULL);
+		drop_claims(n, old, n->claims);
+		claims_add(n, n->claims);
+		touch(&n->o, ASPECT_OBSERVED);
+	}
+	touch(&net->o, ASPECT_PORTS | ASPECT_REACH);
+}
+
+/* --- the cluster
+ * --------------------------------------------------------------- */
+
+static int check_cluster(struct parsed *p, const char *text, struct err *err)
+{
+	struct cluster *c = p->o->c;
+	int r = cluster_spec_parse(text, &p->spec.cluster, &p->defaults, err);
+
+	if (r < 0 || c->loading)
+		return r;
+	if (c->defaults && p->defaults && spec_same(c->defaults, p->defaults))
+		return 0;
+	/* Every node must be sound with the new defaults as well. */
+	EACH_OBJECT (o, c, OBJECT_NODE) {
+		struct node_spec *s = NULL;
+		struct node *n = as_node(o);
+		struct nic nics[NICS_MAX];
+		_cleanup_strv_ char **claims = NULL;
+		size_t count;
+		uint16_t port;
+
+		r = node_spec_parse(p->defaults, o->spec_text, &s, err);
+		if (r == 0)
+			r = node_resolve(
+			    n, s, nics, &count, &port, &claims, err);
+		if (r == 0)
+			r = claims_check(n, claims, err);
+		if (r == 0 && n->meta.power == POWER_UP && n->spec &&
+		    !STREQ(s->driver, n->spec->driver))
+			r = err_set(err, -EBUSY,
+			    "driver: it must be down to change it");
+		node_spec_free(s);
+		if (r < 0)
+			return err_prefix(err, "defaults: node %s: ", o->name),
+			       r;
+	}
+	return 0;
+}
+
+static void force_cluster(struct cluster *c, struct parsed *p)
+{
+	cluster_spec_free(c->spec);
+	c->spec = TAKE_PTR(p->spec.cluster);
+	free(c->defaults);
+	c->defaults = TAKE_PTR(p->defaults);
+	names_changed(c);
+	if (c->loading)
+		return;
+	EACH_OBJECT (o, c, OBJECT_NODE) {
+		struct parsed *q = NULL;
+
+		if (document_check(o, o->spec_text, o->spec_len, &q, NULL) < 0)
+			continue;
+		document_force(o, q, xstrdup(o->spec_text), o->spec_len);
+	}
+	if (c->observe_timer)
+		reconcile_start(c);
+}
+
+/* --- all kinds
+ * -------------------------------------------------------------------- */
+
+int document_check(struct object *o, const char *text, size_t len,
+    struct parsed **ret, struct err *err)
+{
+	struct parsed *p = xcalloc(1, sizeof(*p));
+	int r = -EINVAL;
+
+	(void)len;
+	p->o = o;
+	switch (o->kind) {
+	case OBJECT_NODE:
+		r = check_node(p, text, err);
+		break;
+	case OBJECT_NETWORK:
+		r = check_network(p, text, err);
+		break;
+	case OBJECT_IMAGE:
+		r = image_spec_parse(text, &p->spec.image, err);
+		break;
+	case OBJECT_CLUSTER:
+		r = check_cluster(p, text, err);
+		break;
+	case OBJECT_KINDS:
+		break;
+	}
+	if (r < 0 || !ret) {
+		document_done(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+static void keep_digest(struct node *n)
+{
+	_cleanup_buf_ struct buf b = {0};
+
+	(void)spec_effective(
+	    SPEC_NODE, n->o.c->defaults, n->o.spec_text, &b, NULL);
+	n->spec_digest = hash_bytes(buf_str(&b), b.len);
+}
+
+/* A document that says the same as before changes nothing but its text. */
+static void after_node(struct node *n)
+{
+	uint64_t before = n->spec_digest;
+
+	keep_digest(n);
+	if (n->o.c->loading)
+		return;
+	if (before != n->spec_digest) {
+		history_clear_failure(n);
+		if (node_image(n))
+			image_forget_failure(node_image(n));
+	}
+	node_compare_specs(n);
+	names_changed(n->o.c);
+	node_refresh(n);
+}
+
+void document_force(struct object *o, struct parsed *p, char *text, size_t len)
+{
+	bool changed = !o->spec_text || strcmp(o->spec_text, text) != 0;
+	bool named = o->spec_text != NULL;
+
+	free(o->spec_text);
+	o->spec_text = text;
+	o->spec_len = len;
+	o->spec_version++;
+	switch (o->kind) {
+	case OBJECT_NODE:
+		force_node(as_node(o), p);
+		after_node(as_node(o));
+		break;
+	case OBJECT_NETWORK:
+		force_network(as_network(o), p);
+		break;
+	case OBJECT_IMAGE:
+		image_spec_free(as_image(o)->spec);
+		as_image(o)->spec = TAKE_PTR(p->spec.image);
+		image_spec_changed(as_image(o));
+		break;
+	case OBJECT_CLUSTER:
+		force_cluster(o->c, p);
+		break;
+	case OBJECT_KINDS:
+		break;
+	}
+	document_done(p);
+	if (o->c->loading)
+		return;
+	touch(o, ASPECT_SPEC | ASPECT_OBSERVED | ASPECT_SETTLED |
+		     (o->kind == OBJECT_NODE ? ASPECT_DISK : 0));
+	if (changed && named)
+		event(o, "spec", NULL, NULL, "spec", NULL);
+	mark_dirty(o);
+}
+
+/* --- what waits for a restart or a wipe
+ * ------------------------------------------ */
+
+static void keep_key(const char *key, void *userdata)
+{
+	strv_push(userdata, key);
+}
+
+static void keep_disk_key(const char *key, void *userdata)
+{
+	if (strncmp(key, "disk.", 5) == 0)
+		strv_push(userdata, key);
+}
+
+void node_compare_specs(struct node *n)
+{
+	_cleanup_buf_ struct buf now = {0}, then = {0};
+
+	strv_free(TAKE_PTR(n->restart_required));
+	strv_free(TAKE_PTR(n->wipe_required));
+	node_spec_free(TAKE_PTR(n->laid));
+	if (spec_effective(
+		SPEC_NODE, n->o.c->defaults, n->o.spec_text, &now, NULL) < 0)
+		return;
+	if (n->started_spec && n->machine_look.state == MACHINE_RUNNING)
+		spec_node_diff(n->started_spec, buf_str(&now), EFFECT_RESTART,
+		    keep_key, &n->restart_required);
+	if (n->meta.laid_out && n->meta.laid_out_spec &&
+	    n->spec->disk.present) {
+		(void)node_spec_parse(
+		    NULL, n->meta.laid_out_spec, &n->laid, NULL);
+		if (spec_effective(SPEC_NODE, NULL, n->meta.laid_out_spec,
+			&then, NULL) == 0)
+			spec_node_diff(buf_str(&then), buf_str(&now),
+			    EFFECT_WIPE, keep_disk_key, &n->wipe_required);
+	}
+	touch(&n->o, ASPECT_OBSERVED);
+}

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The cluster: makes, removes and frees objects, and takes the engine down.
+ * load.c fills it at start.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <search.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "engine/engine.h"
+
+char *host_path(struct cluster *c, const char *path)
+{
+	if (!path)
+		return NULL;
+	return path[0] == '/' ? xstrdup(path)
+			      : xasprintf("%s/%s", c->cwd, path);
+}
+
+/* --- making --- */
+
+struct object *object_new(
+    struct cluster *c, enum object_kind kind, const char *name)
+{
+	static const size_t sizes[] = {
+	    [OBJECT_NETWORK] = sizeof(struct network),
+	    [OBJECT_IMAGE] = sizeof(struct image),
+	    [OBJECT_NODE] = sizeof(struct node),
+	};
+	struct object *o = xcalloc(1, sizes[kind]);
+	uint64_t now = now_real();
+
+	o->c = c;
+	o->kind = kind;
+	o->name = xstrdup(name);
+	for (size_t i = 0; i < ASPECT_BITS; i++)
+		o->changed_at[i] = now;
+	if (kind == OBJECT_NODE) {
+		c->in_state[STATE_DOWN]++;
+		as_node(o)->since = now_mono();
+	}
+	return o;
+}
+
+struct making {
+	struct object *o;
+	struct parsed *parsed;
+	cluster_reply_fn reply;
+	void *userdata;
+};
+
+static void made(int code, const struct err *err, void *userdata)
+{
+	struct making *m = userdata;
+	struct object *o = m->o;
+	struct cluster *c = o->c;
+
+	if (code < 0) {
+		document_done(m->parsed);
+		object_withdraw(o);
+		object_forget(o);
+	} else {
+		object_show(o);
+		document_force(o, m->parsed, xstrdup("{}\n"), 3);
+		if (o->kind == OBJECT_NETWORK)
+			network_open(as_network(o));
+		if (o->kind == OBJECT_NODE)
+			as_node(o)->machine_look.state = MACHINE_UNKNOWN;
+		event(o, "made", NULL, NULL, NULL, NULL);
+		names_changed(c);
+		touch(&c->o, ASPECT_STATUS | ASPECT_SETTLED | ASPECT_OBSERVED);
+		if (c->options.appeared)
+			c->options.appeared(o, c->options.userdata);
+	}
+	m->reply(code, err, m->userdata);
+	free(m);
+}
+
+/* The lowest number whose MACs, addresses and ports are free. */
+static int pick_number(struct object *o, struct parsed **ret, struct err *err)
+{
+	static const uint32_t most[] = {
+	    [OBJECT_NETWORK] = NETWORKS_MAX,
+	    [OBJECT_IMAGE] = IMAGES_MAX,
+	    [OBJECT_NODE] = NODES_MAX,
+	};
+	struct cluster *c = o->c;
+	uint32_t i = object_free_number(c, o->kind, most[o->kind]);
+
+	for (; i && i <= most[o->kind]; i++) {
+		int r;
+
+		if (i < c->size_by_number[o->kind] && c->by_number[o->kind][i])
+			continue;
+		o->number = i;
+		r = document_check(o, "{}", 2, ret, err);
+		if (r == 0)
+			return 0;
+		/* Somebody wrote down what this number would get. */
+		if (r == -EEXIST || (r == -EINVAL && o->kind == OBJECT_NETWORK))
+			continue;
+		return r;
+	}
+	return err_set(err, -ENOSPC, "there is no number left for one more %s",
+	    object_kind_name(o->kind));
+}
+
+static int make(struct cluster *c, enum object_kind kind, const char *name,
+    cluster_reply_fn reply, void *userdata, struct err *err)
+{
+	_cleanup_buf_ struct buf meta = {0};
+	_cleanup_free_ char *path = NULL;
+	struct store_file files[] = {{"spec", "{}\n"}, {"node.json", NULL}};
+	struct parsed *parsed = NULL;
+	struct making *m;
+	struct object *o;
+	int r = spec_check_name(object_kind_name(kind), name, err);
+
+	if (r < 0)
+		return r;
+	if (cluster_find(c, kind, name))
+		return err_set(err, -EEXIST, "%s/%s is there already",
+		    kind_folder(kind), name);
+	o = object_new(c, kind, name);
+	r = pick_number(o, &parsed, err);
+	if (r < 0) {
+		object_forget(o);
+		return r;
+	}
+	object_reserve(o);
+	m = xcalloc(1, sizeof(*m));
+	*m = (struct making){o, parsed, reply, userdata};
+	if (kind == OBJECT_NODE) {
+		node_meta_text(as_node(o), &meta);
+	} else {
+		buf_printf(&meta, "{\"number\": %u}\n", o->number);
+		files[1].name = "meta.json";
+	}
+	files[1].data = buf_str(&meta);
+	path = xasprintf("%s/%s", kind_folder(kind), name);
+	store_make(c, path, files, 2, made, m);
+	return 0;
+}
+
+void cluster_make(struct cluster *c, enum object_kind kind, const char *name,
+    cluster_reply_fn reply, void *userdata)
+{
+	struct err err = ERR_INIT;
+	int r = make(c, kind, name, reply, userdata, &err);
+
+	if (r < 0)
+		reply(r, &err, userdata);
+}
+
+/* --- removing --- */
+
+static int may_remove_node(struct node *n, struct err *err)
+{
+	const char *name = n->o.name;
+
+	if (n->meta.power == POWER_UP || n->pending ||
+	    n->machine_look.state != MACHINE_NONE || n->doing != STEP_NONE)
+		return err_set(err, -EBUSY,
+		    "%s is not down; echo down > nodes/%s/state first", name,
+		    name);
+	if (n->meta.disk_used)
+		return err_set(err, -ENOTEMPTY,
+		    "the disk of %s holds data; echo wipe > nodes/%s/state "
+		    "throws it away",
+		    name, name);
+	return 0;
+}
+
+static int may_remove(struct object *o, struct err *err)
+{
+	struct network *net = as_network(o);
+
+	if (o->removing || o->committing)
+		return err_set(err, -EBUSY, "%s is being changed", o->name);
+	if (o->kind == OBJECT_NODE)
+		return may_remove_node(as_node(o), err);
+	if (o->kind == OBJECT_IMAGE && as_image(o)->users)
+		return err_set(err, -EBUSY,
+		    "image %s is used by the specs of %u nodes", o->name,
+		    as_image(o)->users);
+	if (o->kind == OBJECT_IMAGE && as_image(o)->doing != IMG_IDLE)
+		return err_set(err, -EBUSY, "image %s is being made", o->name);
+	if (o->kind == OBJECT_NETWORK && net->n_users)
+		return err_set(err, -EBUSY,
+		    "network %s is used by %s and %zu more", o->name,
+		    net->users[0]->o.name, net->n_users - 1);
+	if (o->kind == OBJECT_NETWORK &&
+	    (net->doing != NET_IDLE || net->look.state == NETWORK_RUNNING))
+		return err_set(err, -EBUSY,
+		    "network %s is being stopped; try again", o->name);
+	return 0;
+}
+
+struct removing {
+	struct object *o;
+	cluster_reply_fn reply;
+	void *userdata;
+};
+
+static void close_object(struct object *o)
+{
+	struct node *n = as_node(o);
+
+	if (o->kind == OBJECT_NETWORK)
+		network_close(as_network(o));
+	if (o->kind == OBJECT_IMAGE)
+		image_close(as_image(o));
+	if (o->kind != OBJECT_NODE)
+		return;
+	node_close(n);
+	claims_drop(n, n->claims);
+	node_set_users(n, false);
+	node_reach_stale(n);
+	o->c->in_state[n->plan.state]--;
+	if (n->planned && !n->plan.settled)
+		o->c->unsettled--;
+	n->planned = false;
+}
+
+static void removed(int code, const struct err *err, void *userdata)
+{
+	struct removing *m = userdata;
+	struct object *o = m->o;
+	struct cluster *c = o->c;
+
+	o->removing = false;
+	if (code == 0) {
+		_cleanup_free_ char *run = object_path(o, c->runtime_dir);
+
+		event(o, "removed", NULL, NULL, NULL, NULL);
+		if (c->options.vanishing)
+			c->options.vanishing(o, c->options.userdata);
+		close_object(o);
+		object_withdraw(o);
+		remove_tree(AT_FDCWD, run);
+		names_changed(c);
+		touch(&c->o, ASPECT_STATUS | ASPECT_SETTLED | ASPECT_OBSERVED);
+		object_forget(o);
+	}
+	m->reply(code, err, m->userdata);
+	free(m);
+}
+
+void cluster_remove(struct cluster *c, enum object_kind kind, const char *name,
+    cluster_reply_fn reply, void *userdata)
+{
+	struct object *o = cluster_find(c, kind, name);
+	struct err err = ERR_INIT;
+	struct removing *m;
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	if (!o)
+		r = err_set(&err, -ENOENT, "there is no %s/%s",
+		    kind_folder(kind), name);
+	else
+		r = may_remove(o, &err);
+	if (r < 0) {
+		reply(r, &err, userdata);
+		return;
+	}
+	o->removing = true;
+	m = xcalloc(1, sizeof(*m));
+	*m = (struct removing){o, reply, userdata};
+	path = xasprintf("%s/%s", kind_folder(kind), name);
+	store_remove(c, path, removed, m);
+}
+
+/* --- freeing
+ * -------------------------------------------------------------------- */
+
+static void node_free(struct node *n)
+{
+	node_close(n);
+	node_spec_free(n->spec);
+	node_spec_free(n->laid);
+	node_meta_done(&n->meta);
+	loop_source_free(n->timer);
+	for (size_t i = 0; n->stages && i < STAGES; i++)
+		free(n->stages[i].detail);
+	free(n->stages);
+	free(n->guest_look);
+	free(n->disk_look);
+	free(n->failed_sentence);
+	free(n->started_spec);
+	node_spec_free(n->started);
+	free(n->reach);
+	free(n->host_key);
+	strv_free(n->claims);
+	strv_free(n->restart_required);
+	strv_free(n->wipe_required);
+}
+
+static void network_free(struct network *net)
+{
+	network_close(net);
+	network_spec_free(net->spec);
+	loop_source_free(net->timer);
+	free(net->failed_sentence);
+	free(net->users);
+	free(net->ports);
+}
+
+static void image_free(struct image *img)
+{
+	image_close(img);
+	image_spec_free(img->spec);
+	free(img->failed_sentence);
+	free(img->detail);
+	free(img->kernel);
+	free(img->initrd);
+	free(img->user_key);
+	free(img->host_key_file);
+	free(img->host_key);
+}
+
+void object_free(struct object *o)
+{
+	if (o->kind == OBJECT_NODE)
+		node_free(as_node(o));
+	else if (o->kind == OBJECT_NETWORK)
+		network_free(as_network(o));
+	else if (o->kind == OBJECT_IMAGE)
+		image_free(as_image(o));
+	free(o->name);
+	free(o->spec_text);
+	free(o->refused);
+	free(o);
+}
+
+static void nothing(void *p)
+{
+	(void)p;
+}
+
+static void free_claim(void *p)
+{
+	char **claim = p; /* its key stands first */
+
+	free(*claim);
+	free(p);
+}
+
+void cluster_free(struct cluster *c)
+{
+	if (!c)
+		return;
+	/* What was given to the worker is finished and answered first. */
+	worker_free(c->worker);
+	c->worker = NULL;
+	reconcile_stop(c);
+	tell_changes(c);
+	for (int k = OBJECT_KINDS - 1; k > OBJECT_CLUSTER; k--) {
+		tdestroy(c->by_name[k], nothing);
+		for (size_t i = 0; i < c->size_by_number[k]; i++) {
+			if (c->by_number[k][i])
+				object_free(c->by_number[k][i]);
+		}
+		free(c->by_number[k]);
+	}
+	tdestroy(c->claims, free_claim);
+	loop_source_free(c->tell);
+	if (c->events_fd >= 0)
+		close(c->events_fd);
+	cluster_spec_free(c->spec);
+	buf_done(&c->hosts);
+	buf_done(&c->effective);
+	free(c->event_offsets);
+	free(c->defaults);
+	free(c->cwd);
+	free(c->state_dir);
+	free(c->runtime_dir);
+	free(c->key_file);
+	free(c->public_key);
+	free(c->known_hosts);
+	free(c->o.name);
+	free(c->o.spec_text);
+	free(c->o.refused);
+	free(c);
+}

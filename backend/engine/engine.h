@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the engine's files share: the objects and what is known of them.  Only
+ * the engine includes it.  One thread owns all of it; there are no locks.
+ *
+ *   cluster.c    objects: make, remove, free
+ *   load.c       the start: the store is read
+ *   document.c   specs: prepare, commit
+ *   check.c      specs against everything that is there; put in force
+ *   verb.c       verbs: desired power, leave, wipe
+ *   object.c     tables of objects by number and name
+ *   claim.c      what must be unique: MACs, addresses, ports
+ *   store.c      the state directory: durable writes through the worker
+ *   history.c    the runtime directory: what was tried (not synced)
+ *   reconcile.c  the queue of dirty objects; nodes: plan -> one step
+ *   step.c       carries one step of a node out
+ *   step.c       see above; slice.c: what drivers are handed
+ *   network.c    networks: ensure, remove, ports
+ *   reach.c      who reaches whom
+ *   image.c      images
+ *   names.c      hosts, known_hosts, keys, the identity archive
+ *   event.c      events, logs, change bits
+ *   view.c       what the face reads
+ */
+#ifndef RACKFS_ENGINE_H
+#define RACKFS_ENGINE_H
+
+#include "cluster.h"
+#include "host/worker.h"
+#include "plan.h"
+
+#define NODES_MAX      60000 /* node numbers; ssh ports begin at 2201 */
+#define NETWORKS_MAX   1000
+#define IMAGES_MAX     1000
+#define SSH_PORT_BASE  2200
+#define EVENTS_KEPT    10000
+#define LOG_MAX        (8 * MIB) /* of one object's `log` */
+#define TRIES_MAX      5         /* of a step that passing faults end */
+#define REACH_FULL_MAX 32 /* nodes: every pair; with more, the next four */
+
+struct draft;
+struct commit;
+
+struct object {
+	struct cluster *c;
+	enum object_kind kind;
+	uint32_t number;
+	char *name;
+	char *spec_text;
+	size_t spec_len;
+	uint64_t spec_version;    /* counts documents put in force */
+	char *refused;            /* "spec: ...", or NULL */
+	struct draft *committing; /* first of the queue: its commit is on */
+	unsigned refs;            /* requests under way that point here */
+	bool making, removing, gone;
+	uint64_t changed_at[ASPECT_BITS]; /* CLOCK_REALTIME usec */
+	uint32_t version[ASPECT_BITS];
+	unsigned changed; /* aspects not yet told to the face */
+	struct object *next_changed;
+	uint64_t log_size, log_oldest;
+	bool log_known;
+	bool dirty; /* in the queue of reconcile.c */
+	struct object *next_dirty;
+};
+
+/* One NIC of a node, resolved. */
+struct nic {
+	const struct nic_spec *spec; /* of node->spec */
+	struct network *network;
+	uint8_t mac[6];
+	bool has_address;
+	uint32_t address;
+};
+
+struct stage_record {
+	enum stage_state state;
+	uint64_t started, ended, started_real;
+	unsigned attempts;
+	int percent;
+	char *detail;
+};
+
+/* What is stored of a node beside its spec (node.json). */
+struct node_meta {
+	enum power power;
+	bool wipe;
+	bool disk_used; /* a machine was started on it */
+	bool laid_out;
+	char *laid_out_spec;    /* {"disk": ...} as it was laid out, or NULL */
+	struct disk_plan *disk; /* planned uuids, or NULL */
+};
+
+struct node {
+	struct object o;
+	struct node_spec *spec;
+	struct node_meta meta;
+	const struct node_driver *driver;
+	void *machine, *guest, *disk; /* the driver's handles; NULL: not open */
+	struct node_env *env;         /* what they were opened with */
+	struct nic nics[NICS_MAX];
+	size_t n_nics;
+	uint16_t ssh_port;
+	char **claims;
+	char *host_key; /* public, once it was read */
+	/* Verbs that are on their way to the disk. */
+	unsigned pending;
+	enum power pending_power;
+	bool pending_wipe;
+	struct network *holds[NICS_MAX]; /* networks that it keeps running */
+	size_t n_holds;
+
+	/* observed, as the drivers last said */
+	struct machine_look machine_look;
+	struct guest_look *guest_look; /* NULL until one was open */
+	struct disk_look *disk_look;
+	enum tri guest_right;
+	uint64_t disconnected;
+	uint64_t hosts_version; /* of cluster->names_version, in the guest */
+
+	/* history (runtime directory) */
+	struct plan_history tried;
+	uint64_t handled; /* run whose end was acted on */
+	uint64_t leave;   /* run to be left */
+	bool leave_hard;
+	char *failed_sentence;
+	char *started_spec; /* effective document of run started_launch */
+	struct node_spec *started; /* the same, parsed; NULL: not known */
+	uint64_t started_launch;
+	uint64_t spec_digest; /* that history belongs to */
+	unsigned tries;       /* of the step in a row */
+
+	/* now */
+	struct plan plan;
+	bool planned;
+	uint64_t since; /* of plan.state */
+	struct op op;   /* of the step under way */
+	enum step doing;
+	bool cancelling, timed_out;
+	uint64_t op_deadline;
+	uint64_t hold_until; /* a passing fault: the step is not tried before */
+	bool periodic;       /* a look that is due, nothing more */
+	bool preparing;      /* the worker makes ready what the step needs */
+	uint64_t up_since;   /* CLOCK_MONOTONIC usec; 0: it was not up */
+	struct loop_source *timer;
+	struct stage_record *stages; /* STAGES of them, or NULL */
+	char **restart_required, **wipe_required;
+	struct node_spec *laid; /* parsed laid_out_spec */
+
+	/* reach */
+	struct op reach_op;
+	struct network *reach_network; /* of the measurement under way */
+	struct reach_entry *reach;     /* last results, by peer */
+	size_t n_reach;
+	uint64_t reach_done[NICS_MAX]; /* generation measured, by NIC */
+};
+
+struct node_env {
+	struct driver_env env;
+	char *state_dir, *runtime_dir;
+};
+
+struct reach_entry {
+	uint32_t network, to; /* numbers */
+	unsigned sent, received;
+	double rtt_ms;
+	uint64_t measured;
+};
+
+struct network {
+	struct object o;
+	struct network_spec *spec;
+	uint32_t subnet;
+	unsigned prefix;
+	const struct network_driver *driver;
+	void *handle;
+	struct network_look look;
+	char endpoint[256];
+	char *failed_sentence;
+	struct node **users; /* nodes whose spec names it, by number */
+	size_t n_users, cap_users;
+	unsigned held; /* NICs of nodes that need it now */
+	struct network_env *env;
+	uint64_t up_since; /* CLOCK_MONOTONIC usec */
+	struct op op;
+	enum {
+		NET_IDLE,
+		NET_OBSERVING,
+		NET_ENSURING,
+		NET_REMOVING,
+		NET_PORTS
+	} doing;
+	unsigned starts; /* in a row without staying up */
+	uint64_t retry_at;
+	struct loop_source *timer;
+	struct network_port *ports;
+	size_t n_ports;
+	uint64_t ports_seen;
+	bool ports_wanted;
+	uint64_t reach_generation;
+	bool reach_stale;
+	unsigned measuring; /* nodes that ping now */
+};
+
+struct image {
+	struct object o;
+	struct image_spec *spec;
+	const struct image_driver *driver;
+	void *handle;
+	struct image_look look;
+	enum image_state state;
+	char *failed_sentence;
+	struct op op;
+	enum { IMG_IDLE, IMG_OBSERVING, IMG_ENSURING } doing;
+	bool wanted; /* a node waits for it */
+	bool observed;
+	bool stale; /* the spec changed while busy */
+	int percent;
+	char *detail;
+	unsigned users;
+	char *kernel, *initrd; /* absolute */
+	char *user_key, *host_key_file, *host_key;
+	struct loop_source *watch[2];
+	struct image_env *env;
+};
+
+struct cluster {
+	struct object o; /* the root object */
+	struct cluster_options options;
+	struct loop *loop;
+	struct worker *worker;
+	struct cluster_spec *spec;
+	char *defaults;
+	char *cwd; /* where rackfs was first started: base of host paths */
+	struct object **by_number[OBJECT_KINDS]; /* [number], may hold NULL */
+	size_t size_by_number[OBJECT_KINDS];
+	uint32_t top[OBJECT_KINDS];
+	size_t count[OBJECT_KINDS];
+	void *by_name[OBJECT_KINDS]; /* tsearch(3) */
+	void *claims;                /* tsearch(3) */
+	size_t in_state[NODE_STATES], unsettled;
+	struct loop_source *tell, *work, *observe_timer, *names_work;
+	struct object *changed_first, **changed_last;
+	struct object *dirty_first, **dirty_last;
+	char *state_dir, *runtime_dir, *key_file, *public_key, *known_hosts;
+	uint64_t names_version;
+	struct buf hosts; /* of hosts_version */
+	uint64_t hosts_version;
+	struct buf effective; /* of the last object_effective() */
+	int events_fd;
+	uint64_t seq, events_size, events_oldest;
+	uint64_t *event_offsets; /* ring of EVENTS_KEPT */
+	unsigned mutations;      /* under way in the worker */
+	bool loading;
+};
+
+static inline struct node *as_node(const struct object *o)
+{
+	return (struct node *)o;
+}
+static inline struct network *as_network(const struct object *o)
+{
+	return (struct network *)o;
+}
+static inline struct image *as_image(const struct object *o)
+{
+	return (struct image *)o;
+}
+
+#define EACH_OBJECT(var, c, kind)                                              \
+	for (struct object *var = cluster_next((c), (kind), 0); var;           \
+	     var = cluster_next((c), (kind), var->number))
+
+/* object.c */
+const char *kind_folder(enum object_kind k); /* "nodes" */
+/* DIR/<kind folder>/<name>; owned text. */
+char *object_path(const struct object *o, const char *dir);
+void object_reserve(struct object *o);  /* takes its number */
+void object_show(struct object *o);     /* by name, for everybody */
+void object_withdraw(struct object *o); /* out of the tables */
+/* The lowest free number up to max; 0: none. */
+uint32_t object_free_number(
+    struct cluster *c, enum object_kind k, uint32_t max);
+/* Requests under way keep what they point to. */
+void object_ref(struct object *o);
+void object_unref(struct object *o);
+void object_forget(struct object *o); /* takes it */
+
+/* cluster.c */
+char *host_path(struct cluster *c, const char *path); /* absolute; owned */
+struct object *object_new(
+    struct cluster *c, enum object_kind kind, const char *name);
+void object_free(struct object *o);
+/* Does a subnet overlap that of another network? */
+bool network_overlaps(const struct network *net, uint32_t subnet,
+    unsigned prefix, const char **ret_other);
+uint32_t network_default_subnet(uint32_t number);
+
+/* claim.c: who has what must be unique.  A key is text such as
+ * "port 2201"; its owner a node. */
+int claims_check(struct node *n, char *const *keys, struct err *err);
+void claims_add(struct node *n, char *const *keys);
+void claims_drop(struct node *n, char *const *keys);
+/* What a spec of this node claims; err for what can't be had (ENOENT,
+ * EINVAL, ENOSPC). */
+int node_resolve(struct node *n, const struct node_spec *spec,
+    struct nic nics[NICS_MAX], size_t *ret_n, uint16_t *ret_port,
+    char ***ret_claims, struct err *err);
+void node_set_users(struct node *n, bool in); /* lists of networks, images */
+
+/* store.c */
+typedef void (*store_done_fn)(int code, const struct err *err, void *userdata);
+/* Paths are relative to the state directory.  Writes tmp and syncs it. */
+void store_stage(struct cluster *c, const char *tmp, const void *data,
+    size_t len, store_done_fn done, void *userdata);
+/* tmp takes the place of path, durably. */
+void store_publish(struct cluster *c, const char *tmp, const char *path,
+    store_done_fn done, void *userdata);
+void store_unstage(struct cluster *c, const char *tmp);
+/* Both, through path.new. */
+void store_put(struct cluster *c, const char *path, const void *data,
+    size_t len, store_done_fn done, void *userdata);
+/* Makes a folder with files, whole or not at all. */
+struct store_file {
+	const char *name, *data;
+};
+void store_make(struct cluster *c, const char *path,
+    const struct store_file *files, size_t n, store_done_fn done,
+    void *userdata);
+/* At start, before the loop runs. */
+int store_make_now(struct cluster *c, const char *path,
+    const struct store_file *files, size_t n, struct err *err);
+/* Puts many files with two syncs of the whole file system. */
+void store_put_many(struct cluster *c, const struct store_file *files, size_t n,
+    store_done_fn done, void *userdata);
+void store_remove(
+    struct cluster *c, const char *path, store_done_fn done, void *userdata);
+/* fn(userdata) on the worker, then done; after all that was given before. */
+void store_run(struct cluster *c, int (*fn)(void *userdata, struct err *err),
+    store_done_fn done, void *userdata);
+void node_meta_text(const struct node *n, struct buf *ret);
+int node_meta_parse(struct node *n, const char *text, struct err *err);
+void node_meta_done(struct node_meta *m);
+/* Stores the meta of a node as it is now. */
+void node_meta_put(struct node *n, store_done_fn done, void *userdata);
+
+/* history.c */
+void history_save(struct node *n);
+void history_load(struct node *n);
+void history_clear_failure(struct node *n);
+
+/* document.c */
+/* Checks a document against everything that is there.  *ret (may be NULL) is
+ * what document_force() takes; free with document_done(). */
+struct parsed;
+int document_check(struct object *o, const char *text, size_t len,
+    struct parsed **ret, struct err *err);
+void document_done(struct parsed *p);
+/* Takes the parsed document and its text: it is in force. */
+void document_force(struct object *o, struct parsed *p, char *text, size_t len);
+/* restart_required, wipe_required */
+void node_compare_specs(struct node *n);
+
+/* reconcile.c */
+void mark_dirty(struct object *o);
+/* Plans anew without acting, so that the state word is current. */
+void node_refresh(struct node *n);
+bool node_active(const struct node *n); /* it needs its networks */
+void nodes_mark_network(struct network *net);
+void reconcile_start(struct cluster *c);
+void reconcile_stop(struct cluster *c);
+void node_open(struct node *n); /* the driver's handles */
+void node_close(struct node *n);
+void node_fail(struct node *n, enum stage stage, const char *sentence);
+unsigned node_stages(const struct node *n); /* 1 << enum stage */
+void node_stage_detail(
+    struct node *n, enum stage stage, int percent, const char *text);
+
+/* step.c */
+/* Begins the step of n->plan; the op under way is n->op. */
+void step_run(struct node *n);
+uint64_t step_time_limit(enum step s);
+void step_ended(
+    struct node *n, enum step step, int code, const struct err *err);
+void node_look(struct node *n); /* copies what the drivers see */
+/* slice.c: what a driver is handed, made from a node */
+const struct node_spec *node_running_spec(const struct node *n);
+size_t slice_nics(struct node *n, struct machine_nic nics[NICS_MAX]);
+void node_nic_mac(
+    const struct node *n, const struct nic_spec *s, size_t i, uint8_t mac[6]);
+const struct nic *node_nic(const struct node *n, const char *name);
+void slice_disk(struct node *n, struct disk_slice *ret, struct disk_spec *spec);
+void slice_machine(struct node *n, struct machine_slice *ret,
+    struct machine_nic *nics, struct machine_disk *disk);
+void slice_guest(struct node *n, struct guest_slice *ret,
+    struct guest_nic *nics, const char *host_key);
+char *node_disk_path(const struct node *n, enum disk_format *ret);
+
+/* network.c */
+void network_open(struct network *net);
+void network_close(struct network *net);
+void network_reconcile(struct network *net);
+void network_hold(struct network *net, int by);
+enum network_state network_word(const struct network *net);
+void network_reach_stale(struct network *net);
+void network_reach_next(struct network *net);
+void node_reach_stale(struct node *n);
+void node_reach_cancel(struct node *n);
+void network_forget_failure(struct network *net);
+
+/* image.c */
+void image_open(struct image *img);
+void image_close(struct image *img);
+void image_reconcile(struct image *img);
+void image_want(struct image *img);
+void image_spec_changed(struct image *img);
+void image_forget_failure(struct image *img);
+struct image *node_image(const struct node *n);
+
+/* names.c */
+void names_changed(struct cluster *c);
+const char *names_hosts(struct cluster *c);
+int names_identity(struct node *n, struct buf *ret, struct err *err);
+char *node_key_path(const struct node *n);
+int node_host_key(struct node *n, char **ret, struct err *err);
+void names_start(struct cluster *c);
+
+/* event.c */
+void touch(struct object *o, unsigned aspects);
+void tell_changes(void *cluster);
+PRINTF(6, 7)
+void event(struct object *o, const char *change, const char *from,
+    const char *to, const char *file, const char *why_fmt, ...);
+int events_open(struct cluster *c, struct err *err);
+void object_log(struct object *o, const char *text, size_t len);
+PRINTF(2, 3) void object_logf(struct object *o, const char *fmt, ...);
+
+#endif

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What was tried for a node: kept in the runtime directory, not synced, so
+ * that a restart of the daemon goes on where it was and a reboot of the host
+ * starts afresh.  It belongs to one document: another one drops the failure.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <unistd.h>
+#include "engine/engine.h"
+
+#define HISTORY_MAX (4 * MIB)
+
+static char *history_path(const struct node *n)
+{
+	_cleanup_free_ char *dir = object_path(&n->o, n->o.c->runtime_dir);
+
+	return xasprintf("%s/history.json", dir);
+}
+
+static json_t *integer(uint64_t v)
+{
+	return json_integer((json_int_t)v);
+}
+
+/* Monotonic times are kept as they are: the runtime directory is made anew
+ * when the host was booted again. */
+void history_save(struct node *n)
+{
+	_cleanup_free_ char *path = history_path(n);
+	_cleanup_free_ char *dir = object_path(&n->o, n->o.c->runtime_dir);
+	json_t *o = json_object();
+	char *text;
+
+	json_object_set_new(o, "digest", integer(n->spec_digest & INT64_MAX));
+	json_object_set_new(o, "handled", integer(n->handled));
+	json_object_set_new(o, "leave", integer(n->leave));
+	json_object_set_new(o, "leave_hard", json_boolean(n->leave_hard));
+	json_object_set_new(o, "restarts", integer(n->tried.restarts));
+	json_object_set_new(o, "retry_at", integer(n->tried.retry_at));
+	json_object_set_new(o, "asked", integer(n->tried.asked));
+	json_object_set_new(o, "asked_at", integer(n->tried.asked_at));
+	json_object_set_new(o, "started", integer(n->started_launch));
+	if (n->started_spec)
+		json_object_set_new(
+		    o, "started_spec", json_string(n->started_spec));
+	if (n->tried.failed) {
+		json_object_set_new(o, "failed",
+		    json_string(stage_name(n->tried.failed_stage)));
+		json_object_set_new(o, "sentence",
+		    json_string(n->failed_sentence ? n->failed_sentence : ""));
+	}
+	text = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+	if (file_replace(AT_FDCWD, path, text, strlen(text), 0600) == -ENOENT &&
+	    mkdir_p(dir, 0700) == 0)
+		(void)file_replace(AT_FDCWD, path, text, strlen(text), 0600);
+	free(text);
+}
+
+static uint64_t number(const json_t *o, const char *key)
+{
+	json_int_t v = json_integer_value(json_object_get(o, key));
+
+	return v < 0 ? 0 : (uint64_t)v;
+}
+
+void history_load(struct node *n)
+{
+	_cleanup_free_ char *path = history_path(n);
+	_cleanup_buf_ struct buf text = {0};
+	const char *failed, *sentence, *started;
+	json_t *o;
+
+	if (file_read(AT_FDCWD, path, HISTORY_MAX, &text) < 0)
+		return;
+	o = json_loads(buf_str(&text), 0, NULL);
+	if (!o)
+		return; /* it is only a memory; what is there is observed */
+	n->handled = number(o, "handled");
+	n->leave = number(o, "leave");
+	n->leave_hard = json_is_true(json_object_get(o, "leave_hard"));
+	n->started_launch = number(o, "started");
+	started = json_string_value(json_object_get(o, "started_spec"));
+	n->started_spec = xstrdup(started);
+	if (started)
+		(void)node_spec_parse(NULL, started, &n->started, NULL);
+	n->tried.asked = number(o, "asked");
+	n->tried.asked_at = number(o, "asked_at");
+	if (number(o, "digest") == (n->spec_digest & INT64_MAX)) {
+		n->tried.restarts = (unsigned)number(o, "restarts");
+		n->tried.retry_at = number(o, "retry_at");
+		failed = json_string_value(json_object_get(o, "failed"));
+		sentence = json_string_value(json_object_get(o, "sentence"));
+		if (failed &&
+		    stage_parse(failed, &n->tried.failed_stage) == 0) {
+			n->tried.failed = true;
+			n->failed_sentence = xstrdup(sentence ? sentence : "");
+		}
+	}
+	json_decref(o);
+}
+
+void history_clear_failure(struct node *n)
+{
+	bool had = n->tried.failed;
+
+	n->tried.failed = false;
+	n->tried.restarts = 0;
+	n->tried.retry_at = 0;
+	n->tries = 0;
+	free(TAKE_PTR(n->failed_sentence));
+	if (had)
+		touch(&n->o, ASPECT_ERROR | ASPECT_OBSERVED | ASPECT_PROGRESS);
+	history_save(n);
+}

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Images: looked for when their spec comes or changes, made when a node first
+ * needs one.  A node that waits for one is marked when it is ready or failed.
+ * When a host file that a spec names was missing, its folder is watched, and
+ * the image is tried again when the file appears or changes.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include "engine/engine.h"
+#include "log.h"
+
+struct image_env {
+	struct driver_env env;
+	char *state_dir, *runtime_dir, *cache_dir;
+};
+
+struct image *node_image(const struct node *n)
+{
+	struct object *o =
+	    n->spec ? cluster_find(n->o.c, OBJECT_IMAGE, n->spec->boot_image)
+		    : NULL;
+
+	return o ? as_image(o) : NULL;
+}
+
+static void on_changed(void *owner)
+{
+	mark_dirty(owner);
+}
+
+static void on_log(void *owner, const char *text, size_t len)
+{
+	object_log(owner, text, len);
+}
+
+void image_open(struct image *img)
+{
+	struct cluster *c = img->o.c;
+	struct image_env *e;
+	struct err err = ERR_INIT;
+	int r;
+
+	if (img->handle || !img->driver)
+		return;
+	e = xcalloc(1, sizeof(*e));
+	e->state_dir = object_path(&img->o, c->state_dir);
+	e->runtime_dir = object_path(&img->o, c->runtime_dir);
+	e->cache_dir = xasprintf("%s/cache", c->state_dir);
+	e->env = (struct driver_env){
+	    .loop = c->loop,
+	    .name = img->o.name,
+	    .number = img->o.number,
+	    .state_dir = e->state_dir,
+	    .runtime_dir = e->runtime_dir,
+	    .changed = on_changed,
+	    .log = on_log,
+	    .owner = img,
+	};
+	img->env = e;
+	r = mkdir_p(e->runtime_dir, 0700);
+	if (r == 0)
+		r = mkdir_p(e->cache_dir, 0700);
+	if (r < 0)
+		err_errno(&err, r, "can't make %s", e->runtime_dir);
+	if (r == 0)
+		r = img->driver->open(&e->env, &img->handle, &err);
+	if (r < 0) {
+		free(img->failed_sentence);
+		img->failed_sentence = xstrdup(err_text(&err));
+		img->state = IMAGE_FAILED;
+		image_close(img);
+	}
+}
+
+void image_close(struct image *img)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(img->watch); i++)
+		loop_source_free(TAKE_PTR(img->watch[i]));
+	if (img->handle)
+		img->driver->close(TAKE_PTR(img->handle));
+	if (img->env) {
+		free(img->env->state_dir);
+		free(img->env->runtime_dir);
+		free(img->env->cache_dir);
+		free(TAKE_PTR(img->env));
+	}
+	img->doing = IMG_IDLE;
+}
+
+static void nodes_mark_image(struct image *img)
+{
+	EACH_OBJECT (o, img->o.c, OBJECT_NODE) {
+		struct node *n = as_node(o);
+
+		if (!n->driver->virtual && node_image(n) == img)
+			mark_dirty(o);
+	}
+}
+
+static void set_state(
+    struct image *img, enum image_state state, const char *sentence)
+{
+	enum image_state was = img->state;
+
+	free(img->failed_sentence);
+	img->failed_sentence = xstrdup(sentence);
+	img->state = state;
+	if (was == state && !sentence)
+		return;
+	event(&img->o, "state", image_state_name(was), image_state_name(state),
+	    NULL, sentence ? "%s" : NULL, sentence);
+	touch(&img->o, ASPECT_STATE | ASPECT_OBSERVED | ASPECT_ERROR);
+	touch(&img->o.c->o, ASPECT_SETTLED);
+	nodes_mark_image(img);
+}
+
+/* --- host files that were missing --- */
+
+static bool names_file(const char *path, const char *file)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash && STREQ(slash + 1, file);
+}
+
+static void on_file(const struct inotify_event *e, void *userdata)
+{
+	struct image *img = userdata;
+
+	if (!e->len || (!names_file(img->kernel, e->name) &&
+			   !names_file(img->initrd, e->name)))
+		return;
+	event(&img->o, "source", NULL, NULL, e->name, "the file appeared");
+	image_forget_failure(img);
+	EACH_OBJECT (o, img->o.c, OBJECT_NODE) {
+		struct node *n = as_node(o);
+
+		if (node_image(n) == img && n->tried.failed &&
+		    n->tried.failed_stage == STAGE_IMAGE) {
+			history_clear_failure(n);
+			mark_dirty(o);
+		}
+	}
+}
+
+static void watch_files(struct image *img)
+{
+	const char *paths[] = {img->kernel, img->initrd};
+
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		_cleanup_free_ char *dir = xstrdup(paths[i]);
+		char *slash = dir ? strrchr(dir, '/') : NULL;
+
+		if (!slash || img->watch[i])
+			continue;
+		slash[slash == dir] = '\0';
+		(void)loop_add_inotify(img->o.c->loop, dir,
+		    IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ATTRIB,
+		    on_file, img, &img->watch[i]);
+	}
+}
+
+/* --- steps
+ * ----------------------------------------------------------------------- */
+
+static void op_progressed(struct op *op, int percent, const char *text)
+{
+	struct image *img = op->owner;
+
+	img->percent = percent;
+	free(img->detail);
+	img->detail = xstrdup(text);
+	touch(&img->o, ASPECT_OBSERVED | ASPECT_PROGRESS);
+	EACH_OBJECT (o, img->o.c, OBJECT_NODE) {
+		struct node *n = as_node(o);
+
+		if (n->plan.step == STEP_IMAGE && node_image(n) == img)
+			node_stage_detail(n, STAGE_IMAGE, percent, text);
+	}
+}
+
+static void op_ended(struct op *op, int code, const struct err *err)
+{
+	struct image *img = op->owner;
+	bool ensured = img->doing == IMG_ENSURING;
+
+	img->doing = IMG_IDLE;
+	free(TAKE_PTR(img->detail));
+	if (img->stale) {
+		image_spec_changed(img);
+		return;
+	}
+	img->observed = true;
+	img->driver->look(img->handle, &img->look);
+	if (img->look.ready) {
+		img->wanted = false;
+		set_state(img, IMAGE_READY, NULL);
+	} else if (!ensured) {
+		set_state(img, IMAGE_MISSING, NULL);
+	} else {
+		img->wanted = false;
+		set_state(img, IMAGE_FAILED,
+		    code < 0 ? err_text(err) : "it is not there after all");
+		watch_files(img);
+	}
+	mark_dirty(&img->o);
+}
+
+static void begin(struct image *img, bool ensure)
+{
+	const struct image_slice slice = {
+	    .kind = img->spec->kind,
+	    .build = img->spec->build,
+	    .packages = img->spec->packages,
+	    .kernel = img->kernel,
+	    .initrd = img->initrd,
+	    .cache_dir = img->env->cache_dir,
+	    .data_dir = img->o.c->options.data_dir,
+	};
+	struct err err = ERR_INIT;
+	int r;
+
+	img->doing = ensure ? IMG_ENSURING : IMG_OBSERVING;
+	img->percent = -1;
+	img->op = (struct op){
+	    .what = ensure ? "image" : "image-look",
+	    .done = op_ended,
+	    .progress = op_progressed,
+	    .owner = img,
+	};
+	if (ensure) {
+		set_state(img, IMAGE_BUILDING, NULL);
+		r = image_ensure(
+		    img->driver, img->handle, &slice, &img->op, &err);
+	} else {
+		r = image_observe(
+		    img->driver, img->handle, &slice, &img->op, &err);
+	}
+	if (r >= 0)
+		return;
+	img->doing = IMG_IDLE;
+	img->observed = true;
+	img->wanted = false;
+	set_state(img, IMAGE_FAILED, err_text(&err));
+	watch_files(img);
+}
+
+void image_reconcile(struct image *img)
+{
+	struct err err = ERR_INIT;
+
+	if (img->doing != IMG_IDLE || !img->driver ||
+	    img->state == IMAGE_FAILED)
+		return;
+	if (img->driver->available && img->wanted &&
+	    img->driver->available(&err) < 0) {
+		img->wanted = false;
+		set_state(img, IMAGE_FAILED, err_text(&err));
+		return;
+	}
+	image_open(img);
+	if (!img->handle)
+		return;
+	if (!img->observed)
+		begin(img, false);
+	else if (img->wanted && img->state != IMAGE_READY)
+		begin(img, true);
+}
+
+void image_want(struct image *img)
+{
+	img->wanted = true;
+	if (!img->driver) {
+		_cleanup_free_ char *s = xasprintf(
+		    "images/%s/spec has no `kind`; there is nothing to boot",
+		    img->o.name);
+
+		img->wanted = false;
+		set_state(img, IMAGE_FAILED, s);
+	}
+	mark_dirty(&img->o);
+}
+
+void image_forget_failure(struct image *img)
+{
+	if (img->state != IMAGE_FAILED)
+		return;
+	img->observed = false;
+	set_state(img, IMAGE_MISSING, NULL);
+	mark_dirty(&img->o);
+}
+
+void image_spec_changed(struct image *img)
+{
+	struct cluster *c = img->o.c;
+
+	img->stale = img->doing != IMG_IDLE;
+	if (img->stale) {
+		op_cancel(&img->op);
+		return;
+	}
+	image_close(img);
+	free(img->kernel);
+	free(img->initrd);
+	free(img->user_key);
+	free(img->host_key_file);
+	img->kernel = host_path(c, img->spec->kernel);
+	img->initrd = host_path(c, img->spec->initrd);
+	img->user_key = host_path(c, img->spec->user_key);
+	img->host_key_file = host_path(c, img->spec->host_key);
+	img->driver =
+	    img->spec->kind == IMAGE_NONE ? NULL : registry_image(img->spec);
+	img->look = (struct image_look){0};
+	img->observed = false;
+	if (c->loading) {
+		img->state = IMAGE_MISSING;
+		return;
+	}
+	set_state(img, IMAGE_MISSING, NULL);
+	EACH_OBJECT (o, c, OBJECT_NODE) {
+		if (node_image(as_node(o)) == img)
+			free(TAKE_PTR(as_node(o)->host_key));
+	}
+	mark_dirty(&img->o);
+}

@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Carries out one step of a node through its drivers, and takes in what came
+ * of it.  reconcile.c decides when; what is next is plan.c's.  A step that
+ * needs something on disk first (keys, uuids, the mark that a disk is used)
+ * has it made by the worker before the driver is called.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include "engine/engine.h"
+#include "host/ssh.h"
+#include "log.h"
+
+/* No step is waited for without end. */
+static const uint64_t limits[STEPS] = {
+    [STEP_OBSERVE] = 30 * USEC_PER_SEC,
+    [STEP_START] = 120 * USEC_PER_SEC,
+    [STEP_APPLY] = 30 * USEC_PER_SEC,
+    [STEP_CONNECT] = USEC_NEVER, /* the plan has its deadline */
+    [STEP_CONFIGURE] = 120 * USEC_PER_SEC,
+    [STEP_DISK_LOOK] = 120 * USEC_PER_SEC,
+    [STEP_PARTITION] = 3600 * USEC_PER_SEC,
+    [STEP_POWEROFF] = 10 * USEC_PER_SEC,
+    [STEP_KILL] = 20 * USEC_PER_SEC,
+    [STEP_WIPE] = 120 * USEC_PER_SEC,
+};
+
+uint64_t step_time_limit(enum step s)
+{
+	return limits[s] ? limits[s] : USEC_NEVER;
+}
+
+/* --- looking --- */
+
+void node_look(struct node *n)
+{
+	if (n->machine)
+		n->driver->machine->look(n->machine, &n->machine_look);
+	if (n->guest) {
+		bool had = n->guest_look && n->guest_look->connected;
+
+		if (!n->guest_look)
+			n->guest_look = xcalloc(1, sizeof(*n->guest_look));
+		n->driver->guest->look(n->guest, n->guest_look);
+		if (had && !n->guest_look->connected) {
+			n->disconnected = loop_now(n->o.c->loop);
+			n->guest_right = UNKNOWN;
+		}
+	}
+	if (n->disk) {
+		if (!n->disk_look)
+			n->disk_look = xcalloc(1, sizeof(*n->disk_look));
+		n->driver->disk->look(n->disk, n->disk_look);
+	}
+}
+
+/* --- the end of a step
+ * -------------------------------------------------------- */
+
+static void op_ended(struct op *op, int code, const struct err *err)
+{
+	struct node *n = op->owner;
+	enum step step = n->doing;
+	struct err late = ERR_INIT;
+
+	if (code == -ECANCELED && n->timed_out) {
+		char t[24];
+
+		format_usec(step_time_limit(step), t);
+		code = err_set(&late, -ETIMEDOUT,
+		    "it did not end within %s (step %s)", t, step_name(step));
+		err = &late;
+	}
+	step_ended(n, step, code, err);
+}
+
+static void op_progressed(struct op *op, int percent, const char *text)
+{
+	struct node *n = op->owner;
+
+	if (n->plan.stage < STAGES)
+		node_stage_detail(n, n->plan.stage, percent, text);
+}
+
+/* A call was refused at once: that is an end as well, told from the loop so
+ * that the caller is through with its own work. */
+static void rejected(struct node *n, int r, const struct err *err)
+{
+	if (r < 0)
+		step_ended(n, n->doing, r, err);
+}
+
+/* --- preparing on the worker
+ * ----------------------------------------------------- */
+
+struct preparing {
+	struct node *n;
+	char *key_path; /* host key to make, or NULL */
+};
+
+static int prepare_run(void *userdata, struct err *err)
+{
+	struct preparing *p = userdata;
+
+	return p->key_path ? ssh_key_ensure(p->key_path, "", err) : 0;
+}
+
+static void prepare_end(struct preparing *p)
+{
+	object_unref(&p->n->o);
+	free(p->key_path);
+	free(p);
+}
+
+static void start_machine(struct node *n)
+{
+	struct machine_nic nics[NICS_MAX];
+	struct machine_disk disk = {0};
+	struct machine_slice slice;
+	struct err err = ERR_INIT;
+	int r;
+
+	slice_machine(n, &slice, nics, &disk);
+	r = machine_start(n->driver->machine, n->machine, &slice, &n->op, &err);
+	free((char *)disk.path);
+	rejected(n, r, &err);
+}
+
+static void run_partition(struct node *n)
+{
+	struct disk_spec spec;
+	struct disk_slice slice;
+	struct err err = ERR_INIT;
+
+	slice_disk(n, &slice, &spec);
+	rejected(n, disk_ensure(n->driver->disk, n->disk, &slice, &n->op, &err),
+	    &err);
+}
+
+static void prepared(int code, const struct err *err, void *userdata)
+{
+	struct preparing *p = userdata;
+	struct node *n = p->n;
+
+	n->preparing = false;
+	node_open(n);
+	if (!n->machine || n->cancelling || !n->o.c->worker)
+		step_ended(n, n->doing, -ECANCELED, NULL);
+	else if (code < 0)
+		step_ended(n, n->doing, code, err);
+	else if (n->doing == STEP_START)
+		start_machine(n);
+	else
+		run_partition(n);
+	prepare_end(p);
+}
+
+static void key_ready(int code, const struct err *err, void *userdata)
+{
+	struct preparing *p = userdata;
+	struct node *n = p->n;
+	bool disk = n->spec->disk.present;
+
+	if (code == 0 && p->key_path)
+		names_changed(n->o.c);
+	if (code < 0 || n->o.gone || !disk || n->meta.disk_used) {
+		prepared(code, err, p);
+		return;
+	}
+	/* From now on the disk may hold data: on record before it can. */
+	n->meta.disk_used = true;
+	node_meta_put(n, prepared, p);
+}
+
+static struct preparing *prepare_new(struct node *n)
+{
+	struct preparing *p = xcalloc(1, sizeof(*p));
+
+	p->n = n;
+	object_ref(&n->o);
+	n->preparing = true;
+	return p;
+}
+
+static void begin_start(struct node *n)
+{
+	struct preparing *p = prepare_new(n);
+
+	if (n->driver->virtual && !n->spec->disk.present) {
+		key_ready(0, NULL, p);
+		return;
+	}
+	if (!n->driver->virtual)
+		p->key_path = node_key_path(n);
+	store_run(n->o.c, prepare_run, key_ready, p);
+}
+
+/* Uuids are chosen and stored before the first byte is written. */
+static void begin_partition(struct node *n)
+{
+	struct disk_spec spec;
+	struct disk_slice slice;
+	struct disk_plan *plan;
+
+	slice_disk(n, &slice, &spec);
+	if (n->meta.disk &&
+	    (n->meta.laid_out || spec.n_partitions == 0 ||
+		n->meta.disk->partition_uuid[spec.n_partitions - 1][0])) {
+		run_partition(n);
+		return;
+	}
+	if (!n->meta.disk)
+		n->meta.disk = xcalloc(1, sizeof(*n->meta.disk));
+	plan = n->meta.disk;
+	if (!plan->uuid[0])
+		random_uuid(plan->uuid);
+	if (spec.table == TABLE_MBR && plan->uuid[1] != 'x') {
+		uint32_t id = 0;
+
+		while (id == 0)
+			random_bytes(&id, sizeof(id));
+		snprintf(plan->uuid, sizeof(plan->uuid), "0x%08x", id);
+	}
+	for (size_t i = 0; i < spec.n_partitions; i++) {
+		uint16_t v[2];
+
+		if (plan->partition_uuid[i][0])
+			continue;
+		random_uuid(plan->partition_uuid[i]);
+		if (spec.partitions[i].filesystem != FS_VFAT)
+			continue;
+		random_bytes(v, sizeof(v));
+		snprintf(plan->partition_uuid[i],
+		    sizeof(plan->partition_uuid[i]), "%04X-%04X", v[0], v[1]);
+	}
+	node_meta_put(n, prepared, prepare_new(n));
+}
+
+/* --- steps
+ * -------------------------------------------------------------------------- */
+
+static int run_connect(struct node *n, bool configure, struct err *err)
+{
+	_cleanup_free_ char *host_key = NULL;
+	struct guest_nic nics[NICS_MAX];
+	struct guest_slice slice;
+	int r = node_host_key(n, &host_key, err);
+
+	if (r < 0)
+		return r;
+	slice_guest(n, &slice, nics, host_key);
+	if (!configure)
+		return guest_connect(
+		    n->driver->guest, n->guest, &slice, &n->op, err);
+	n->hosts_version = n->o.c->names_version;
+	return guest_configure(n->driver->guest, n->guest, &slice, &n->op, err);
+}
+
+static int run_apply(struct node *n, struct err *err)
+{
+	struct machine_nic nics[NICS_MAX];
+	struct machine_disk disk = {0};
+	struct machine_slice slice;
+	int r;
+
+	slice_machine(n, &slice, nics, &disk);
+	r = machine_apply(n->driver->machine, n->machine, &slice, &n->op, err);
+	free((char *)disk.path);
+	return r;
+}
+
+static int run_disk(struct node *n, bool wipe, struct err *err)
+{
+	_cleanup_free_ char *path = NULL;
+	struct disk_spec spec;
+	struct disk_slice slice;
+
+	slice_disk(n, &slice, &spec);
+	if (!wipe)
+		return disk_observe(
+		    n->driver->disk, n->disk, &slice, &n->op, err);
+	path = node_disk_path(n, NULL);
+	slice.path = path;
+	return disk_wipe(n->driver->disk, n->disk, &slice, &n->op, err);
+}
+
+static int run_poweroff(struct node *n, struct err *err)
+{
+	if (n->guest_look && n->guest_look->connected)
+		return guest_poweroff(n->driver->guest, n->guest, &n->op, err);
+	return machine_stop(n->driver->machine, n->machine, false, &n->op, err);
+}
+
+void step_run(struct node *n)
+{
+	const struct node_driver *d = n->driver;
+	struct err err = ERR_INIT;
+	int r = 0;
+
+	node_open(n);
+	n->doing = n->plan.step;
+	n->cancelling = n->timed_out = false;
+	n->op = (struct op){
+	    .what = step_name(n->doing),
+	    .done = op_ended,
+	    .progress = op_progressed,
+	    .owner = n,
+	};
+	switch (n->doing) {
+	case STEP_OBSERVE:
+		r = machine_observe(d->machine, n->machine, &n->op, &err);
+		break;
+	case STEP_START:
+		begin_start(n);
+		break;
+	case STEP_APPLY:
+		r = run_apply(n, &err);
+		break;
+	case STEP_CONNECT:
+	case STEP_CONFIGURE:
+		r = run_connect(n, n->doing == STEP_CONFIGURE, &err);
+		break;
+	case STEP_DISK_LOOK:
+	case STEP_WIPE:
+		r = run_disk(n, n->doing == STEP_WIPE, &err);
+		break;
+	case STEP_PARTITION:
+		begin_partition(n);
+		break;
+	case STEP_POWEROFF:
+		r = run_poweroff(n, &err);
+		break;
+	case STEP_KILL:
+		r = machine_stop(d->machine, n->machine, true, &n->op, &err);
+		break;
+	case STEP_NONE:
+	case STEP_IMAGE:
+	case STEP_NETWORK:
+	case STEP_FAIL:
+	case STEPS:
+		n->doing = STEP_NONE;
+		return;
+	}
+	rejected(n, r, &err);
+}
+
+/* --- what came of it
+ * ------------------------------------------------------------------ */
+
+static void started(struct node *n)
+{
+	struct cluster *c = n->o.c;
+	_cleanup_buf_ struct buf b = {0};
+
+	n->started_launch = n->machine_look.launch;
+	n->handled = n->machine_look.launch - 1;
+	n->leave = 0;
+	n->disconnected = 0;
+	if (spec_effective(SPEC_NODE, c->defaults, n->o.spec_text, &b, NULL) ==
+	    0) {
+		free(n->started_spec);
+		n->started_spec = buf_take(&b);
+		node_spec_free(TAKE_PTR(n->started));
+		(void)node_spec_parse(NULL, n->started_spec, &n->started, NULL);
+	}
+	node_compare_specs(n);
+	history_save(n);
+	touch(&n->o, ASPECT_CONSOLE);
+}
+
+static void laid_out(struct node *n)
+{
+	_cleanup_buf_ struct buf section = {0}, effective = {0}, doc = {0};
+
+	if (n->meta.laid_out)
+		return;
+	if (spec_effective(SPEC_NODE, n->o.c->defaults, n->o.spec_text,
+		&effective, NULL) < 0 ||
+	    spec_section_get(buf_str(&effective), "disk", &section, NULL) < 0)
+		return;
+	buf_printf(&doc, "{\"disk\": %s}", buf_str(&section));
+	n->meta.laid_out = true;
+	n->meta.laid_out_spec = buf_take(&doc);
+	node_meta_put(n, NULL, NULL);
+	node_compare_specs(n);
+	event(&n->o, "disk", NULL, "laid-out", NULL, NULL);
+}
+
+static void partitioned(struct node *n)
+{
+	char text[400];
+
+	if (n->disk_look->content == DISK_OURS && n->disk_look->mounted) {
+		laid_out(n);
+		return;
+	}
+	if (n->disk_look->content == DISK_OURS_GROWN)
+		return; /* once more */
+	snprintf(text, sizeof(text),
+	    "after the layout was made the disk is %s: %s",
+	    disk_content_name(n->disk_look->content), n->disk_look->found);
+	node_fail(n, STAGE_PARTITION, text);
+}
+
+static void wiped(struct node *n)
+{
+	node_meta_done(&(struct node_meta){
+	    .laid_out_spec = TAKE_PTR(n->meta.laid_out_spec),
+	    .disk = TAKE_PTR(n->meta.disk),
+	});
+	n->meta.wipe = n->pending_wipe = false;
+	n->meta.laid_out = n->meta.disk_used = false;
+	if (n->disk_look)
+		*n->disk_look = (struct disk_look){0};
+	node_meta_put(n, NULL, NULL);
+	node_compare_specs(n);
+	event(&n->o, "disk", NULL, "wiped", NULL, NULL);
+}
+
+static void took_effect(struct node *n, enum step step)
+{
+	switch (step) {
+	case STEP_OBSERVE:
+		if (n->machine_look.state == MACHINE_RUNNING)
+			event(&n->o, "adopted", NULL, NULL, NULL,
+			    "run %llu goes on",
+			    (unsigned long long)n->machine_look.launch);
+		node_compare_specs(n);
+		break;
+	case STEP_START:
+		started(n);
+		break;
+	case STEP_CONFIGURE:
+		n->guest_right = n->guest_look->right ? YES : NO;
+		if (!n->guest_look->right)
+			node_fail(n, STAGE_SSH, n->guest_look->wrong);
+		break;
+	case STEP_PARTITION:
+		partitioned(n);
+		break;
+	case STEP_POWEROFF:
+		n->tried.asked = n->machine_look.launch;
+		n->tried.asked_at = now_mono();
+		history_save(n);
+		break;
+	case STEP_WIPE:
+		wiped(n);
+		break;
+	default:
+		break;
+	}
+}
+
+static enum stage stage_of(enum step step)
+{
+	switch (step) {
+	case STEP_CONNECT:
+	case STEP_CONFIGURE:
+		return STAGE_SSH;
+	case STEP_DISK_LOOK:
+	case STEP_PARTITION:
+	case STEP_WIPE:
+		return STAGE_PARTITION;
+	default:
+		return STAGE_MACHINE;
+	}
+}
+
+/* A passing fault is tried again a few times, with a growing delay. */
+static bool try_again(struct node *n, int code, const struct err *err)
+{
+	if (code != -EAGAIN || ++n->tries > TRIES_MAX)
+		return false;
+	n->hold_until = loop_now(n->o.c->loop) + 250 * USEC_PER_MSEC * n->tries;
+	object_logf(&n->o, "%s: tried again soon: %s", step_name(n->doing),
+	    err_text(err));
+	return true;
+}
+
+void step_ended(struct node *n, enum step step, int code, const struct err *err)
+{
+	struct err none = ERR_INIT;
+
+	if (!err)
+		none.code = code, err = &none;
+	if (code == -ECANCELED || try_again(n, code, err)) {
+		n->doing = STEP_NONE;
+	} else {
+		n->doing = STEP_NONE;
+		n->hold_until = 0;
+		node_look(n);
+		if (code == 0) {
+			n->tries = 0;
+			took_effect(n, step);
+		} else if (step == STEP_POWEROFF) {
+			/* It is asked no more: the plug is next. */
+			object_logf(&n->o, "power-off: %s", err_text(err));
+			took_effect(n, step);
+		} else {
+			/* The run that a failed start left is dealt with. */
+			if (step == STEP_START &&
+			    n->machine_look.state == MACHINE_NONE)
+				n->handled = n->machine_look.launch;
+			node_fail(n, stage_of(step), err_text(err));
+		}
+	}
+	n->cancelling = n->timed_out = false;
+	n->op_deadline = USEC_NEVER;
+	mark_dirty(&n->o);
+}
