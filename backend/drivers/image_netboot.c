@@ -15,7 +15,7 @@
 #include "host/spawn.h"
 
 #define CHECK_TIMEOUT (60 * USEC_PER_SEC)
-#define BUILD_TIMEOUT (60 * 60 * USEC_PER_SEC) /* a slow line, 50 MB */
+#define BUILD_TIMEOUT (3600 * USEC_PER_SEC) /* a slow line, 50 MB */
 #define LINE_MAX_LEN  4096
 #define STATUS_ABSENT 3 /* --check: not in the cache */
 #define SPOKESMAN     "build-image: "

@@ -5,48 +5,21 @@
  * what three machines can't come up without, "warn" is what makes them
  * slower or less safe.  A check changes nothing.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <sys/sysinfo.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "host/child.h"
-#include "host/doctor.h"
+#include "host/doctor_internal.h"
 #include "host/kvm.h"
 #include "host/spawn.h"
 
 #define TOOL_TIMEOUT (10 * USEC_PER_SEC)
 #define OUTPUT_MAX   512
-#define LISTS_DIR    "/var/lib/apt/lists"
-#define LISTS_OLD    (30 * 86400)
-/* The image, its packages, a build under way; disks of machines grow above. */
-#define DISK_LEAST  (600 * MIB)
-#define DISK_GOOD   (4 * GIB)
-#define MEMORY_GOOD (2 * GIB)
-/* What QEMU's and vde_switch's sockets leave of sun_path's 108 bytes for the
- * folder of the switch, less "/networks/lan/launch-99999/ctl". */
-#define RUNTIME_PATH_MAX (91 - 30)
 
-enum verdict { OK, WARN, MISSING };
-
-struct doctor {
-	FILE *out;
-	struct loop *loop;
-	bool lacks; /* something is missing */
-	/* Of the one child or probe that is under way. */
-	bool over, usable;
-	int status;
-	struct buf words;
-};
-
-PRINTF(5, 6)
-static void report(struct doctor *d, enum verdict v, const char *what,
+void doctor_report(struct doctor *d, enum verdict v, const char *what,
     const char *mend, const char *fmt, ...)
 {
 	static const char *const names[] = {"ok", "warn", "missing"};
@@ -63,8 +36,7 @@ static void report(struct doctor *d, enum verdict v, const char *what,
 	d->lacks |= v == MISSING;
 }
 
-/* --- programs --------------------------------------------------------------
- */
+/* --- programs --- */
 
 static void on_output(
     const char *data, size_t len, bool is_stderr, void *userdata)
@@ -137,14 +109,13 @@ static void check_tools(
 			buf_printf(&mend, " %s", tools[i].package);
 	}
 	if (lacking.len)
-		report(d, MISSING, what, buf_str(&mend), "no %s",
+		doctor_report(d, MISSING, what, buf_str(&mend), "no %s",
 		    buf_str(&lacking));
 	else
-		report(d, OK, what, NULL, "%s", buf_str(&all));
+		doctor_report(d, OK, what, NULL, "%s", buf_str(&all));
 }
 
-/* --- FUSE --------------------------------------------------------------------
- */
+/* --- FUSE --- */
 
 static void check_fuse(struct doctor *d)
 {
@@ -152,18 +123,18 @@ static void check_fuse(struct doctor *d)
 	_cleanup_close_ int fd = -1;
 
 	if (stat("/dev/fuse", &st) < 0) {
-		report(d, MISSING, "fuse", "sudo modprobe fuse",
+		doctor_report(d, MISSING, "fuse", "sudo modprobe fuse",
 		    "there is no /dev/fuse: the kernel has no FUSE, or a "
 		    "container hides it");
 		return;
 	}
 	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		report(d, MISSING, "fuse", "sudo chmod 666 /dev/fuse",
+		doctor_report(d, MISSING, "fuse", "sudo chmod 666 /dev/fuse",
 		    "/dev/fuse has mode %04o and doesn't open: %s",
 		    st.st_mode & 07777, strerror(errno));
 	else
-		report(d, OK, "fuse", NULL, "/dev/fuse, mode %04o",
+		doctor_report(d, OK, "fuse", NULL, "/dev/fuse, mode %04o",
 		    st.st_mode & 07777);
 }
 
@@ -173,15 +144,16 @@ static void check_fusermount(struct doctor *d)
 	struct stat st;
 
 	if (spawn_find("fusermount3", &path, NULL) < 0)
-		report(d, MISSING, "fusermount3", "sudo apt-get install fuse3",
+		doctor_report(d, MISSING, "fusermount3",
+		    "sudo apt-get install fuse3",
 		    "mounts and unmounts without root: not installed");
 	else if (geteuid() != 0 && stat(path, &st) == 0 &&
 		 (!(st.st_mode & S_ISUID) || st.st_uid != 0))
-		report(d, MISSING, "fusermount3",
+		doctor_report(d, MISSING, "fusermount3",
 		    "sudo apt-get install --reinstall fuse3",
 		    "%s is not setuid root: it can't mount for you", path);
 	else
-		report(d, OK, "fusermount3", NULL, "%s", path);
+		doctor_report(d, OK, "fusermount3", NULL, "%s", path);
 }
 
 /* Has a configuration file this word as a line? */
@@ -205,19 +177,18 @@ static bool has_line(const char *path, const char *word)
 static void check_allow_other(struct doctor *d)
 {
 	if (geteuid() == 0)
-		report(d, OK, "allow_other", NULL,
+		doctor_report(d, OK, "allow_other", NULL,
 		    "root may always let others look");
 	else if (has_line("/etc/fuse.conf", "user_allow_other"))
-		report(d, OK, "allow_other", NULL,
+		doctor_report(d, OK, "allow_other", NULL,
 		    "/etc/fuse.conf has user_allow_other");
 	else
-		report(d, WARN, "allow_other",
+		doctor_report(d, WARN, "allow_other",
 		    "echo user_allow_other | sudo tee -a /etc/fuse.conf",
 		    "only you will see the mount, not even root");
 }
 
-/* --- machines and networks ---------------------------------------------------
- */
+/* --- machines and networks --- */
 
 static void on_probe(bool usable, const char *why, void *userdata)
 {
@@ -237,19 +208,20 @@ static void check_kvm(struct doctor *d)
 
 	d->over = false;
 	if (!mkdtemp(dir)) {
-		report(d, WARN, "kvm", NULL, "not tried: /tmp: %s",
+		doctor_report(d, WARN, "kvm", NULL, "not tried: /tmp: %s",
 		    strerror(errno));
 		return;
 	}
 	if (kvm_probe_new(d->loop, dir, on_probe, d, &p, &err) < 0) {
-		report(d, WARN, "kvm", NULL, "not tried: %s", err_text(&err));
+		doctor_report(
+		    d, WARN, "kvm", NULL, "not tried: %s", err_text(&err));
 	} else {
 		while (!d->over && loop_turn(d->loop, USEC_NEVER) >= 0)
 			;
 		if (d->usable)
-			report(d, OK, "kvm", NULL, "a guest runs on it");
+			doctor_report(d, OK, "kvm", NULL, "a guest runs on it");
 		else
-			report(d, WARN, "kvm", NULL,
+			doctor_report(d, WARN, "kvm", NULL,
 			    "machines are emulated, several times slower: %s",
 			    buf_str(&d->words));
 	}
@@ -263,15 +235,15 @@ static void check_qemu(struct doctor *d)
 	const char *words = ask(d, argv);
 
 	if (!find(argv[0]))
-		report(d, MISSING, "qemu",
+		doctor_report(d, MISSING, "qemu",
 		    "sudo apt-get install qemu-system-x86",
 		    "no qemu-system-x86_64");
 	else if (!words)
-		report(d, MISSING, "qemu",
+		doctor_report(d, MISSING, "qemu",
 		    "sudo apt-get install --reinstall qemu-system-x86",
 		    "qemu-system-x86_64 --version fails");
 	else
-		report(d, OK, "qemu", NULL, "%s", words);
+		doctor_report(d, OK, "qemu", NULL, "%s", words);
 }
 
 static void check_machine_tools(struct doctor *d)
@@ -289,15 +261,15 @@ static void check_host(struct doctor *d)
 	struct utsname u;
 
 	if (uname(&u) < 0 || STREQ(u.machine, "x86_64"))
-		report(d, OK, "host", NULL, "x86_64, Linux %s", u.release);
+		doctor_report(
+		    d, OK, "host", NULL, "x86_64, Linux %s", u.release);
 	else
-		report(d, MISSING, "host", NULL,
+		doctor_report(d, MISSING, "host", NULL,
 		    "machines are x86_64, and so must the host be: %s",
 		    u.machine);
 }
 
-/* --- the image
- * ----------------------------------------------------------------- */
+/* --- the image --- */
 
 static void check_image_tools(struct doctor *d)
 {
@@ -321,152 +293,11 @@ static void check_libc(struct doctor *d)
 
 	/* gcc gives the bare name back when it finds none. */
 	if (words && words[0] == '/' && access(words, R_OK) == 0)
-		report(d, OK, "static libc", NULL, "%s", words);
+		doctor_report(d, OK, "static libc", NULL, "%s", words);
 	else
-		report(d, MISSING, "static libc",
+		doctor_report(d, MISSING, "static libc",
 		    "sudo apt-get install libc6-dev",
 		    "no libc.a for the guest's helper");
-}
-
-static void check_lists(struct doctor *d)
-{
-	DIR *dir = opendir(LISTS_DIR);
-	struct dirent *e;
-	time_t newest = 0;
-	struct stat st;
-
-	while (dir && (e = readdir(dir)))
-		if (strstr(e->d_name, "_Packages") &&
-		    fstatat(dirfd(dir), e->d_name, &st, 0) == 0)
-			newest = MAX(newest, st.st_mtime);
-	/* A file has its server's time; the folder that of the last update. */
-	if (newest && fstat(dirfd(dir), &st) == 0)
-		newest = MAX(newest, st.st_mtime);
-	if (dir)
-		closedir(dir);
-	if (!newest)
-		report(d, MISSING, "apt lists", "sudo apt-get update",
-		    "no package lists in " LISTS_DIR);
-	else if (time(NULL) - newest > LISTS_OLD)
-		report(d, WARN, "apt lists", "sudo apt-get update",
-		    "%lld days old: packages may be gone",
-		    (long long)(time(NULL) - newest) / 86400);
-	else
-		report(d, OK, "apt lists", NULL, "in " LISTS_DIR);
-}
-
-/* --- places
- * ---------------------------------------------------------------------- */
-
-/* The default state and runtime folders. */
-static void places(struct buf *state, struct buf *runtime)
-{
-	const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-
-	if (geteuid() == 0) {
-		buf_puts(state, "/var/lib/rackfs");
-		buf_puts(runtime, "/run/rackfs");
-		return;
-	}
-	if (xdg && xdg[0] == '/')
-		buf_printf(state, "%s/rackfs", xdg);
-	else
-		buf_printf(state, "%s/.local/state/rackfs", home ? home : "");
-	buf_printf(runtime, "%s/run", buf_str(state));
-}
-
-static void check_path(struct doctor *d, const char *what, const char *path)
-{
-	size_t len = strlen(path);
-
-	if (len > RUNTIME_PATH_MAX)
-		report(d, WARN, what, NULL,
-		    "%s has %zu bytes and sockets below it leave %d: give a "
-		    "shorter --runtime-dir",
-		    path, len, RUNTIME_PATH_MAX);
-	else
-		report(d, OK, what, NULL, "%s, %zu of at most %d bytes", path,
-		    len, RUNTIME_PATH_MAX);
-}
-
-static void check_paths(struct doctor *d)
-{
-	_cleanup_buf_ struct buf state = {0}, runtime = {0}, demo = {0};
-	_cleanup_free_ char *cwd = getcwd(NULL, 0);
-
-	places(&state, &runtime);
-	check_path(d, "runtime path", buf_str(&runtime));
-	buf_printf(&demo, "%s/.rackfs/run", cwd ? cwd : "");
-	check_path(d, "demo path", buf_str(&demo));
-}
-
-static void check_disk(struct doctor *d)
-{
-	_cleanup_buf_ struct buf state = {0}, runtime = {0};
-	struct statvfs v;
-	char *slash;
-
-	places(&state, &runtime);
-	/* The folder may not be made yet: the nearest above it that is. */
-	while (statvfs(buf_str(&state), &v) < 0) {
-		slash = state.len ? strrchr(state.data, '/') : NULL;
-		if (!slash || slash == state.data) {
-			buf_clear(&state);
-			buf_putc(&state, '/');
-			if (statvfs("/", &v) < 0)
-				return;
-			break;
-		}
-		*slash = '\0';
-		state.len = (size_t)(slash - state.data);
-	}
-	uint64_t bytes = (uint64_t)v.f_bavail * v.f_frsize;
-	report(d,
-	    bytes < DISK_LEAST  ? MISSING
-	    : bytes < DISK_GOOD ? WARN
-				: OK,
-	    "disk space", NULL, "%.1f GiB free in %s%s",
-	    (double)bytes / (double)GIB, buf_str(&state),
-	    bytes < DISK_GOOD ? ", 4 GiB are comfortable" : "");
-}
-
-static void check_memory(struct doctor *d)
-{
-	struct sysinfo s;
-
-	if (sysinfo(&s) < 0)
-		return;
-	uint64_t bytes = ((uint64_t)s.freeram + s.bufferram) * s.mem_unit;
-	_cleanup_buf_ struct buf text = {0};
-	/* What caches give back counts too; sysinfo(2) doesn't know it. */
-	if (file_read(AT_FDCWD, "/proc/meminfo", 64 * KIB, &text) >= 0) {
-		const char *at = strstr(buf_str(&text), "MemAvailable:");
-
-		if (at)
-			bytes = strtoull(at + 13, NULL, 10) * KIB;
-	}
-	report(d, bytes < MEMORY_GOOD ? WARN : OK, "memory", NULL,
-	    "%.1f GiB available%s", (double)bytes / (double)GIB,
-	    bytes < MEMORY_GOOD ? ", three machines of 512M like 2 GiB" : "");
-}
-
-static void check_linger(struct doctor *d)
-{
-	_cleanup_buf_ struct buf path = {0};
-	const struct passwd *p = getpwuid(geteuid());
-
-	if (geteuid() == 0 || access("/run/systemd/system", F_OK) < 0) {
-		report(d, OK, "lingering", NULL,
-		    "machines live on when you log out");
-		return;
-	}
-	buf_printf(&path, "/var/lib/systemd/linger/%s", p ? p->pw_name : "");
-	if (p && access(buf_str(&path), F_OK) == 0)
-		report(d, OK, "lingering", NULL,
-		    "on: machines live on when you log out");
-	else
-		report(d, WARN, "lingering", "loginctl enable-linger",
-		    "off: systemd may end your machines when you log out");
 }
 
 int doctor_run(FILE *out)
@@ -481,11 +312,11 @@ int doctor_run(FILE *out)
 	    check_machine_tools,
 	    check_image_tools,
 	    check_libc,
-	    check_lists,
-	    check_paths,
-	    check_disk,
-	    check_memory,
-	    check_linger,
+	    doctor_check_lists,
+	    doctor_check_paths,
+	    doctor_check_disk,
+	    doctor_check_memory,
+	    doctor_check_linger,
 	};
 	struct doctor d = {.out = out};
 

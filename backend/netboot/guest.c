@@ -128,20 +128,16 @@ static int cmd_receive(char **argv)
  * numbers until the kernel's own next reseed. */
 static int cmd_seed(char **argv)
 {
-	struct {
-		struct rand_pool_info info;
-		unsigned char data[SEED_MAX];
-	} r = {0};
+	struct rand_pool_info *pool = calloc(1, sizeof(*pool) + SEED_MAX);
 	int fd = open(argv[0], O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return fail(argv[0]);
-	ssize_t n = read(fd, r.data, sizeof(r.data));
+	int random = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+	ssize_t n = fd < 0 || !pool ? -1 : read(fd, pool->buf, SEED_MAX);
+
 	if (n < 0)
 		return fail(argv[0]);
-	r.info.buf_size = (int)n;
-	r.info.entropy_count = (int)n * 8;
-	int random = open("/dev/urandom", O_RDWR | O_CLOEXEC);
-	if (random < 0 || ioctl(random, RNDADDENTROPY, &r) < 0)
+	pool->buf_size = (int)n;
+	pool->entropy_count = (int)n * 8;
+	if (random < 0 || ioctl(random, RNDADDENTROPY, pool) < 0)
 		return fail("RNDADDENTROPY");
 	if (ioctl(random, RNDRESEEDCRNG) < 0)
 		return fail("RNDRESEEDCRNG");

@@ -45,7 +45,7 @@ static int parse_header(struct frame *f)
 		return -1;
 	for (; *p >= '0' && *p <= '9'; p++) {
 		len = len * 10 + (size_t)(*p - '0');
-		if (len > IDENTITY_MAX)
+		if (len > (size_t)(IDENTITY_MAX))
 			return -1;
 	}
 	if (*p++ != ' ' || strspn(p, "0123456789abcdef") != 8 || p[8])
