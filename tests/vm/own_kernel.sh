@@ -28,20 +28,20 @@ kernel=$(find "$T/deb/boot" -name 'vmlinuz-*')
 
 # --- an initrd ---------------------------------------------------------------------------
 
-root=$T/root
-mkdir -p "$root"/{bin,dev,proc,sys,run,tmp,root/.ssh,etc/dropbear,lib/modules}
+tree=$T/root
+mkdir -p "$tree"/{bin,dev,proc,sys,run,tmp,root/.ssh,etc/dropbear,lib/modules}
 copy() { # a program with its libraries
 	local file
 	for file in "$1" $(ldd "$1" 2>/dev/null | grep -o '/[^ ]*'); do
-		install -D "$file" "$root$file"
+		install -D "$file" "$tree$file"
 	done
 }
 copy "$(realpath "$(command -v busybox)")"
 copy "$(realpath "$(command -v dropbear)")"
-cp "$(realpath "$(command -v busybox)")" "$root/bin/busybox"
-cp "$(realpath "$(command -v dropbear)")" "$root/bin/dropbear"
+cp "$(realpath "$(command -v busybox)")" "$tree/bin/busybox"
+cp "$(realpath "$(command -v dropbear)")" "$tree/bin/dropbear"
 for applet in sh mount insmod ip cat sleep hostname poweroff ls; do
-	ln -s busybox "$root/bin/$applet"
+	ln -s busybox "$tree/bin/$applet"
 done
 n=10
 for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev \
@@ -49,20 +49,20 @@ for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev \
 	file=$(find "$T/deb" -name "$module.ko*")
 	n=$((n + 1))
 	case $file in
-	*.xz) xz -dc "$file" >"$root/lib/modules/$n-$module.ko" ;;
-	*.ko) cp "$file" "$root/lib/modules/$n-$module.ko" ;;
+	*.xz) xz -dc "$file" >"$tree/lib/modules/$n-$module.ko" ;;
+	*.ko) cp "$file" "$tree/lib/modules/$n-$module.ko" ;;
 	esac
 done
 ssh-keygen -q -t ed25519 -N '' -C mine -f "$T/user"
 ssh-keygen -q -t ed25519 -N '' -C host -f "$T/host"
 ssh-keygen -q -t ed25519 -N '' -C other -f "$T/other"
 dropbearconvert openssh dropbear "$T/host" \
-	"$root/etc/dropbear/dropbear_ed25519_host_key" 2>/dev/null
-install -m 600 "$T/user.pub" "$root/root/.ssh/authorized_keys"
-chmod 700 "$root/root" "$root/root/.ssh"
-echo 'root:x:0:0::/root:/bin/sh' >"$root/etc/passwd"
-echo /bin/sh >"$root/etc/shells"
-cat >"$root/init" <<'INIT'
+	"$tree/etc/dropbear/dropbear_ed25519_host_key" 2>/dev/null
+install -m 600 "$T/user.pub" "$tree/root/.ssh/authorized_keys"
+chmod 700 "$tree/root" "$tree/root/.ssh"
+echo 'root:x:0:0::/root:/bin/sh' >"$tree/etc/passwd"
+echo /bin/sh >"$tree/etc/shells"
+cat >"$tree/init" <<'INIT'
 #!/bin/sh
 mount -t proc none /proc
 mount -t sysfs none /sys
@@ -80,9 +80,9 @@ done
 echo "this is somebody's own init"
 exec dropbear -F -E -s -r /etc/dropbear/dropbear_ed25519_host_key
 INIT
-sed -i 's/mkdir -p/busybox mkdir -p/' "$root/init"
-chmod +x "$root/init"
-(cd "$root" && find . | cpio -o -H newc -R 0:0 --quiet) >"$T/initrd"
+sed -i 's/mkdir -p/busybox mkdir -p/' "$tree/init"
+chmod +x "$tree/init"
+(cd "$tree" && find . | cpio -o -H newc -R 0:0 --quiet) >"$T/initrd"
 
 # --- a node that boots it ------------------------------------------------------------------
 
