@@ -244,8 +244,7 @@ static void force_network(struct network *net, struct parsed *p)
 	touch(&net->o, ASPECT_PORTS | ASPECT_REACH);
 }
 
-/* --- the cluster
- * --------------------------------------------------------------- */
+/* --- the cluster --- */
 
 static int check_cluster(struct parsed *p, const char *text, struct err *err)
 {
@@ -303,8 +302,7 @@ static void force_cluster(struct cluster *c, struct parsed *p)
 		reconcile_start(c);
 }
 
-/* --- all kinds
- * -------------------------------------------------------------------- */
+/* --- all kinds --- */
 
 int document_check(struct object *o, const char *text, size_t len,
     struct parsed **ret, struct err *err)
@@ -403,8 +401,7 @@ void document_force(struct object *o, struct parsed *p, char *text, size_t len)
 	mark_dirty(o);
 }
 
-/* --- what waits for a restart or a wipe
- * ------------------------------------------ */
+/* --- what waits for a restart or a wipe --- */
 
 static void keep_key(const char *key, void *userdata)
 {

@@ -272,8 +272,7 @@ void cluster_remove(struct cluster *c, enum object_kind kind, const char *name,
 	store_remove(c, path, removed, m);
 }
 
-/* --- freeing
- * -------------------------------------------------------------------- */
+/* --- freeing --- */
 
 static void node_free(struct node *n)
 {

@@ -161,8 +161,7 @@ static void watch_files(struct image *img)
 	}
 }
 
-/* --- steps
- * ----------------------------------------------------------------------- */
+/* --- steps --- */
 
 static void op_progressed(struct op *op, int percent, const char *text)
 {

@@ -16,8 +16,7 @@
 
 #define SETTLE_TIME (50 * USEC_PER_MSEC) /* many changes, one round */
 
-/* --- host lines
- * --------------------------------------------------------------- */
+/* --- host lines --- */
 
 const char *names_hosts(struct cluster *c)
 {
@@ -44,8 +43,7 @@ const char *names_hosts(struct cluster *c)
 	return buf_str(&c->hosts);
 }
 
-/* --- keys
- * ------------------------------------------------------------------------ */
+/* --- keys --- */
 
 char *node_key_path(const struct node *n)
 {
@@ -121,8 +119,7 @@ void names_start(struct cluster *c)
 	loop_add_timer(c->loop, USEC_NEVER, names_settle, c, &c->names_work);
 }
 
-/* --- identity
- * ----------------------------------------------------------------------- */
+/* --- identity --- */
 
 static void add_text(
     struct newc *a, const char *path, mode_t mode, const char *text)

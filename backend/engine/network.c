@@ -118,8 +118,7 @@ static void fail(struct network *net, const char *sentence)
 	nodes_mark_network(net);
 }
 
-/* --- steps
- * -------------------------------------------------------------------- */
+/* --- steps --- */
 
 static unsigned ports_needed(const struct network *net)
 {

@@ -111,8 +111,7 @@ void node_close(struct node *n)
 	free(TAKE_PTR(n->disk_look));
 }
 
-/* --- what a node needs
- * ------------------------------------------------------------ */
+/* --- what a node needs --- */
 
 static struct plan_desired desired_of(const struct node *n)
 {
@@ -193,8 +192,7 @@ static struct plan_observed observed_of(struct node *n)
 	return o;
 }
 
-/* --- stages
- * ----------------------------------------------------------------------- */
+/* --- stages --- */
 
 static bool stage_wanted(const struct plan_desired *d, enum stage s)
 {
@@ -309,8 +307,7 @@ void node_stage_detail(
 	touch(&n->o, ASPECT_PROGRESS | ASPECT_OBSERVED);
 }
 
-/* --- planning
- * -------------------------------------------------------------------------- */
+/* --- planning --- */
 
 static void cluster_word(struct cluster *c, enum cluster_state before)
 {
@@ -466,8 +463,7 @@ static void fail_by_plan(struct node *n)
 	mark_dirty(&n->o);
 }
 
-/* --- the end of a run
- * -------------------------------------------------------------------- */
+/* --- the end of a run --- */
 
 static const char *const end_words[] = {
     [END_NONE] = "it ended while nobody looked",
@@ -542,9 +538,7 @@ static void handle_end(struct node *n)
 	history_save(n);
 }
 
-/* --- one pass
- * ----------------------------------------------------------------------------------
- */
+/* --- one pass --- */
 
 bool node_active(const struct node *n)
 {
@@ -722,9 +716,7 @@ void nodes_mark_network(struct network *net)
 		mark_dirty(&net->users[i]->o);
 }
 
-/* --- periodic looks
- * -------------------------------------------------------------------------------
- */
+/* --- periodic looks --- */
 
 static void observe_all(void *userdata)
 {

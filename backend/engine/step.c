@@ -54,8 +54,7 @@ void node_look(struct node *n)
 	}
 }
 
-/* --- the end of a step
- * -------------------------------------------------------- */
+/* --- the end of a step --- */
 
 static void op_ended(struct op *op, int code, const struct err *err)
 {
@@ -90,8 +89,7 @@ static void rejected(struct node *n, int r, const struct err *err)
 		step_ended(n, n->doing, r, err);
 }
 
-/* --- preparing on the worker
- * ----------------------------------------------------- */
+/* --- preparing on the worker --- */
 
 struct preparing {
 	struct node *n;
@@ -236,8 +234,7 @@ static void begin_partition(struct node *n)
 	node_meta_put(n, prepared, prepare_new(n));
 }
 
-/* --- steps
- * -------------------------------------------------------------------------- */
+/* --- steps --- */
 
 static int run_connect(struct node *n, bool configure, struct err *err)
 {
@@ -344,8 +341,7 @@ void step_run(struct node *n)
 	rejected(n, r, &err);
 }
 
-/* --- what came of it
- * ------------------------------------------------------------------ */
+/* --- what came of it --- */
 
 static void started(struct node *n)
 {
