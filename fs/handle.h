@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Open files: the snapshot that was taken at open, the place in a growing
+ * text, the transaction.  The kernel knows them by numbers that no other
+ * handle ever had, also not of an earlier daemon; an unknown number is made a
+ * handle again from the inode and the flags.
+ */
+#ifndef RACKFS_FS_HANDLE_H
+#define RACKFS_FS_HANDLE_H
+
+#include "fs/session.h"
+
+struct fuse_pollhandle;
+struct parked;
+struct transaction;
+struct writer;
+
+#define HANDLES_MAX 65536
+
+struct handle {
+	uint64_t id;
+	struct session *session;
+	struct inode *inode;
+	const struct file *file;
+	struct object *object; /* NULL: it was removed */
+	int flags;             /* of open(2) */
+	/* A text: what reads give. */
+	struct buf text;
+	bool have;
+	uint64_t version; /* of the object, that the text shows */
+	/* A growing text. */
+	uint64_t run;      /* that it is about */
+	uint64_t shift;    /* added to the offset of a sequential reader */
+	uint64_t expected; /* offset of such a reader's next read */
+	uint64_t at;       /* a terminal's place; and what poll(2) compares */
+	struct transaction *transaction;
+	struct writer *writer; /* its owner; ops_file.c */
+	/* Who opened it. */
+	pid_t opener;
+	bool owner_known;
+	uint64_t owner; /* lock owner of the opener's descriptor table */
+	struct fuse_pollhandle *poll;
+	struct parked *parked; /* requests that wait; ops_file.c */
+	struct handle *next;   /* of the same inode */
+};
+
+/* -EMFILE when there are too many. */
+int handle_new(struct session *s, const struct named *n, int flags,
+    pid_t opener, struct handle **ret);
+/* The handle of a number; made again when it is not known.  -ENOENT: nor is
+ * what it names. */
+int handle_get(struct session *s, uint64_t id, uint64_t inode, int flags,
+    struct handle **ret);
+struct handle *handle_find(struct session *s, uint64_t id); /* or NULL */
+void handle_free(struct handle *h);
+void handle_free_all(struct session *s);
+
+bool handle_is_terminal(const struct handle *h);
+/* Reads at most size bytes: *ret_data is borrowed until the next call with the
+ * same handle, or points into *scratch.  -EAGAIN: nothing yet. */
+int handle_read(struct handle *h, uint64_t off, size_t size,
+    struct buf *scratch, const char **ret_data, size_t *ret_len);
+/* POLLIN ... as poll(2). */
+unsigned handle_poll(struct handle *h);
+/* Size of what a read gives. */
+uint64_t handle_size(struct handle *h);
+
+/* The text of a file as it is now, appended. */
+int file_text(
+    struct session *s, const struct file *f, struct object *o, struct buf *ret);
+/* Its size, remembered in i (may be NULL) as long as nothing changes. */
+uint64_t file_size(
+    struct session *s, const struct file *f, struct object *o, struct inode *i);
+
+#endif

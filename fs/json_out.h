@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Writes one JSON document into a buffer, indented by two spaces; keeps track
+ * of commas and depth.  key is NULL in a list.
+ */
+#ifndef RACKFS_FS_JSON_OUT_H
+#define RACKFS_FS_JSON_OUT_H
+
+#include "util.h"
+
+struct json_out {
+	struct buf *out;
+	unsigned depth;
+	bool empty; /* nothing in the innermost object or list yet */
+};
+
+void json_begin(struct json_out *j, struct buf *out); /* opens the document */
+void json_end(struct json_out *j);
+
+void json_open(struct json_out *j, const char *key);                  /* { */
+void json_close(struct json_out *j);                                  /* } */
+void json_open_list(struct json_out *j, const char *key);             /* [ */
+void json_close_list(struct json_out *j);                             /* ] */
+void json_string(struct json_out *j, const char *key, const char *s); /* NULL:
+								       * null */
+void json_number(struct json_out *j, const char *key, uint64_t n);
+void json_real(struct json_out *j, const char *key, double x); /* 3 places */
+void json_bool(struct json_out *j, const char *key, bool b);
+/* Text that is a JSON value already; it is indented as it fits here. */
+void json_raw(struct json_out *j, const char *key, const char *value);
+/* A time: CLOCK_REALTIME usec; 0: null. */
+void json_time(struct json_out *j, const char *key, uint64_t real_usec);
+/* The same from CLOCK_MONOTONIC usec; 0 and USEC_NEVER: null. */
+void json_mono(struct json_out *j, const char *key, uint64_t mono_usec);
+void json_strings(struct json_out *j, const char *key, char *const *v);
+
+#endif

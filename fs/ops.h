@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Requests of the kernel, in (ops.c: names, attributes, directories;
+ * ops_file.c: open files) and their answers, out.
+ */
+#ifndef RACKFS_FS_OPS_H
+#define RACKFS_FS_OPS_H
+
+#include <fuse_lowlevel.h>
+#include "fs/handle.h"
+
+/* userdata of the session is a struct session. */
+extern const struct fuse_lowlevel_ops ops_table;
+
+/* How long the kernel may believe what it was told: notify.c tells it of every
+ * change. */
+#define OPS_FOR_EVER 1e10
+
+/* Tries the requests that wait on a handle again. */
+void ops_wake(struct handle *h);
+/* Answers them with a negative errno. */
+void ops_unpark(struct handle *h, int code);
+/* Wakes who polls a handle; forgets them. */
+void ops_poll_wake(struct handle *h);
+void ops_poll_forget(struct handle *h);
+/* The transaction's object is gone. */
+void ops_orphan(struct handle *h);
+void ops_drop_transaction(struct handle *h);
+/* Ends requests that the cluster did not answer. */
+void ops_abandon(struct session *s);
+
+/* --- between ops.c and ops_file.c -------------------------------------------
+ */
+
+/* A request that the cluster answers. */
+struct request {
+	struct session *session;
+	fuse_req_t req;
+	uint64_t inode; /* that it is about, or its directory's */
+	uint64_t handle;
+	size_t len; /* of a write */
+	char *name; /* of mkdir, rmdir */
+	const struct file *file;
+	struct request *next, **previous;
+};
+struct request *request_new(fuse_req_t req, const struct named *n);
+/* Unlinks and frees it; returns what must be answered. */
+fuse_req_t request_done(struct request *q);
+
+/* May the caller do this (R_OK, W_OK, X_OK)?  0, or -EACCES. */
+int ops_allowed(fuse_req_t req, const struct file *f, int mask);
+int ops_resolve(fuse_req_t req, fuse_ino_t ino, struct named *ret);
+void ops_attr(struct session *s, const struct named *n, struct stat *ret);
+/* Tells what was refused or accepted, in `error` of the object. */
+void ops_tell(struct session *s, uint64_t inode, const char *file, int code,
+    const struct err *err);
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
+    off_t off, struct fuse_file_info *fi);
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_fsync(
+    fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+    struct fuse_pollhandle *ph);
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+    struct fuse_file_info *fi);
+
+#endif

@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Write transactions of documents.  ops.c calls it; the target is the cluster
+ * (or a test).  The rules:
+ *
+ *  1. A flush with nothing written says 0 and changes nothing; so does a
+ *     descriptor that was only truncated.
+ *  2. A document is made ready in the write that completes it and goes in force
+ *     at the next flush or fsync.
+ *  3. Half a document at a flush: EINVAL for the opener, who may go on.
+ *  4. Half a document at the last close is dropped and told.
+ *  5. A wrong byte is EINVAL at its write and poisons the transaction: nothing
+ *     of it goes in force.
+ *
+ * A transaction is `plain` while its bytes come one after the other into an
+ * empty text.  Bytes that are written over a document make no sense until the
+ * last of them is there, so those are looked at at flush only.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include "fs/transaction.h"
+
+/* A longer text is not looked at again for each few bytes. */
+#define LOOK_ALWAYS 4096
+
+enum call_kind { CALL_WRITE, CALL_TRUNCATE, CALL_FLUSH, CALL_RELEASE };
+
+struct call {
+	enum call_kind kind;
+	bool opener;
+	uint64_t off; /* or the size to truncate to */
+	void *data;
+	size_t len;
+	transaction_fn reply;
+	void *userdata;
+	struct call *next;
+};
+
+struct transaction {
+	const struct transaction_target *target;
+	void *owner;
+	bool patch;
+	bool started; /* `text` is what a read gives */
+	bool plain;
+	bool dirty;   /* bytes came since the last commit */
+	bool told;    /* what is wrong with them was told */
+	int poisoned; /* the errno, or 0 */
+	struct buf text;
+	size_t looked; /* length of the text when it was last looked at */
+	/* A scan of the brackets: a hint when a look is worth it. */
+	size_t depth, scanned;
+	bool in_string, escaped;
+	struct draft *draft; /* of exactly `text` */
+	bool inside;         /* of prepare(), and it has not answered */
+	int inside_code;
+	struct err inside_err;
+	struct call *first, **last; /* the first one is under way when busy */
+	bool busy, running;
+	bool committing; /* the draft was given away */
+	bool orphan;     /* freed while committing */
+	bool over;       /* released */
+};
+
+struct transaction *transaction_new(const struct transaction_target *target,
+    void *owner, bool patch, bool truncated)
+{
+	struct transaction *t = xcalloc(1, sizeof(*t));
+
+	t->target = target;
+	t->owner = owner;
+	t->patch = patch;
+	t->started = t->plain = truncated || patch;
+	t->last = &t->first;
+	return t;
+}
+
+const struct buf *transaction_text(const struct transaction *t)
+{
+	return t->started && !t->patch ? &t->text : NULL;
+}
+
+static void drop_draft(struct transaction *t)
+{
+	if (t->draft)
+		t->target->drop(t->draft);
+	t->draft = NULL;
+}
+
+static void start_over(struct transaction *t)
+{
+	drop_draft(t);
+	buf_clear(&t->text);
+	t->started = t->plain = true;
+	t->dirty = t->told = t->in_string = t->escaped = false;
+	t->looked = t->depth = t->scanned = 0;
+	t->poisoned = 0;
+}
+
+static void tell(struct transaction *t, const struct err *err)
+{
+	t->told = true;
+	t->target->tell(t->owner, err_text(err));
+}
+
+static int poison(struct transaction *t, const struct err *err)
+{
+	tell(t, err);
+	drop_draft(t);
+	buf_done(&t->text);
+	t->poisoned = err->code < 0 ? err->code : -EINVAL;
+	return t->poisoned;
+}
+
+/* May the text be whole now? */
+static bool brackets_close(struct transaction *t)
+{
+	const char *s = t->text.data;
+
+	for (; t->scanned < t->text.len; t->scanned++) {
+		char c = s[t->scanned];
+
+		if (t->escaped)
+			t->escaped = false;
+		else if (t->in_string && c == '\\')
+			t->escaped = true;
+		else if (c == '"')
+			t->in_string = !t->in_string;
+		else if (!t->in_string && (c == '{' || c == '['))
+			t->depth++;
+		else if (!t->in_string && (c == '}' || c == ']') && t->depth)
+			t->depth--;
+	}
+	return t->depth == 0 && !t->in_string;
+}
+
+static bool worth_a_look(struct transaction *t)
+{
+	bool closed = brackets_close(t);
+
+	return closed || t->text.len < LOOK_ALWAYS ||
+	       t->text.len - t->looked >= t->looked / 8;
+}
+
+static enum json_state look(struct transaction *t, struct err *err)
+{
+	t->looked = t->text.len;
+	return spec_json_state(buf_str(&t->text), t->text.len, err);
+}
+
+/* --- calls ---------------------------------------------------------------- */
+
+static void run(struct transaction *t);
+
+/* Answers the call under way; run() goes on with the next. */
+static void answer(struct transaction *t, int code)
+{
+	struct call *c = t->first;
+
+	t->first = c->next;
+	if (!t->first)
+		t->last = &t->first;
+	t->busy = false;
+	if (c->kind == CALL_RELEASE)
+		t->over = true;
+	if (c->reply)
+		c->reply(code, c->userdata);
+	free(c->data);
+	free(c);
+}
+
+static void committed(int code, const struct err *err, void *userdata)
+{
+	struct transaction *t = userdata;
+	struct err e;
+
+	t->committing = false;
+	if (t->orphan) {
+		transaction_free(t);
+		return;
+	}
+	if (code < 0) {
+		err_copy(&e, err);
+		e.code = code;
+		poison(t, &e);
+	} else {
+		t->dirty = t->told = false;
+		t->target->tell(t->owner, NULL);
+		if (t->patch)
+			start_over(t);
+	}
+	answer(t, code);
+	run(t);
+}
+
+static void prepared(struct transaction *t, int code, const struct err *err)
+{
+	struct err e;
+
+	if (code < 0) {
+		err_copy(&e, err);
+		e.code = code;
+		answer(t, poison(t, &e));
+	} else if (t->first->kind == CALL_WRITE) {
+		answer(t, 0);
+	} else {
+		t->committing = true;
+		t->target->commit(TAKE_PTR(t->draft), committed, t);
+	}
+}
+
+static void prepare_replied(int code, const struct err *err, void *userdata)
+{
+	struct transaction *t = userdata;
+
+	if (t->inside) { /* the draft is not known yet */
+		t->inside = false;
+		t->inside_code = code;
+		err_copy(&t->inside_err, err);
+		return;
+	}
+	prepared(t, code, err);
+	run(t);
+}
+
+static void prepare(struct transaction *t)
+{
+	struct err err = ERR_INIT;
+	int r;
+
+	t->inside = true;
+	r = t->target->prepare(t->owner, t->patch, buf_str(&t->text),
+	    t->text.len, prepare_replied, t, &t->draft, &err);
+	if (r < 0) {
+		t->inside = false;
+		prepared(t, r, &err);
+	} else if (!t->inside) {
+		prepared(t, t->inside_code, &t->inside_err);
+	} else {
+		t->inside = false;
+	}
+}
+
+/* The document in force is what is written over. */
+static int load(struct transaction *t)
+{
+	int r;
+
+	if (t->started)
+		return 0;
+	r = t->target->current(t->owner, &t->text);
+	if (r < 0)
+		return r;
+	t->started = true;
+	return 0;
+}
+
+static void put(struct transaction *t, uint64_t off, const struct call *c)
+{
+	static const char zeros[512];
+
+	while (t->text.len < off)
+		buf_append(
+		    &t->text, zeros, MIN(sizeof(zeros), off - t->text.len));
+	if (off + c->len > t->text.len) {
+		size_t over = t->text.len - off;
+
+		if (over)
+			memcpy(t->text.data + off, c->data, over);
+		buf_append(&t->text, (char *)c->data + over, c->len - over);
+	} else {
+		memcpy(t->text.data + off, c->data, c->len);
+	}
+}
+
+static void do_write(struct transaction *t, const struct call *c)
+{
+	struct err err = ERR_INIT;
+	enum json_state state;
+	uint64_t off;
+	int r = t->poisoned;
+
+	if (r == 0)
+		r = load(t);
+	if (r < 0) {
+		answer(t, r);
+		return;
+	}
+	off = t->patch ? t->text.len : c->off;
+	if (off > SPEC_MAX || c->len > SPEC_MAX - off) {
+		err_set(&err, -EFBIG,
+		    "the document is longer than %d bytes, which is the limit",
+		    SPEC_MAX);
+		answer(t, poison(t, &err));
+		return;
+	}
+	drop_draft(t);
+	if (off != t->text.len)
+		t->plain = false;
+	put(t, off, c);
+	t->dirty = true;
+	t->told = false;
+	state = t->plain && worth_a_look(t) ? look(t, &err) : JSON_INCOMPLETE;
+	if (state == JSON_COMPLETE)
+		prepare(t);
+	else
+		answer(t, state == JSON_BROKEN ? poison(t, &err) : 0);
+}
+
+static void do_truncate(struct transaction *t, const struct call *c)
+{
+	int r = 0;
+
+	if (c->off == 0) {
+		start_over(t);
+	} else if (t->poisoned) {
+		r = t->poisoned;
+	} else if ((r = load(t)) == 0 && c->off > t->text.len) {
+		r = -EINVAL; /* NUL bytes are no JSON */
+	} else if (r == 0 && c->off < t->text.len) {
+		drop_draft(t);
+		t->text.len = c->off;
+		t->text.data[c->off] = '\0';
+		t->plain = false;
+		t->dirty = true;
+	}
+	answer(t, r);
+}
+
+static void do_flush(struct transaction *t, const struct call *c)
+{
+	bool release = c->kind == CALL_RELEASE;
+	struct err err = ERR_INIT;
+	enum json_state state;
+	int r = 0;
+
+	if (t->poisoned || !t->dirty) {
+		answer(t, c->opener ? t->poisoned : 0);
+		return;
+	}
+	if (t->draft) {
+		prepared(t, 0, NULL);
+		return;
+	}
+	state = look(t, &err);
+	if (state == JSON_COMPLETE) {
+		prepare(t);
+		return;
+	}
+	if (state == JSON_BROKEN && t->plain)
+		r = poison(t, &err);
+	else if (state != JSON_EMPTY)
+		r = -EINVAL;
+	if (r < 0 && !t->told && (c->opener || release))
+		tell(t, &err);
+	answer(t, c->opener ? r : 0);
+}
+
+static void run(struct transaction *t)
+{
+	if (t->running)
+		return;
+	t->running = true;
+	while (t->first && !t->busy) {
+		t->busy = true;
+		switch (t->first->kind) {
+		case CALL_WRITE:
+			do_write(t, t->first);
+			break;
+		case CALL_TRUNCATE:
+			do_truncate(t, t->first);
+			break;
+		case CALL_FLUSH:
+		case CALL_RELEASE:
+			do_flush(t, t->first);
+			break;
+		}
+	}
+	t->running = false;
+	if (t->over) {
+		t->target->done(t->owner);
+		transaction_free(t);
+	}
+}
+
+static void add(struct transaction *t, const struct call *call)
+{
+	struct call *c = xmalloc(sizeof(*c));
+
+	*c = *call;
+	*t->last = c;
+	t->last = &c->next;
+	run(t);
+}
+
+void transaction_write(struct transaction *t, uint64_t off, const void *data,
+    size_t len, transaction_fn reply, void *userdata)
+{
+	struct call c = {.kind = CALL_WRITE,
+	    .off = off,
+	    .len = len,
+	    .reply = reply,
+	    .userdata = userdata};
+
+	c.data = xmalloc(len + 1);
+	memcpy(c.data, data, len);
+	add(t, &c);
+}
+
+void transaction_truncate(
+    struct transaction *t, uint64_t size, transaction_fn reply, void *userdata)
+{
+	add(t, &(struct call){.kind = CALL_TRUNCATE,
+		   .off = size,
+		   .reply = reply,
+		   .userdata = userdata});
+}
+
+void transaction_flush(
+    struct transaction *t, bool opener, transaction_fn reply, void *userdata)
+{
+	add(t, &(struct call){.kind = CALL_FLUSH,
+		   .opener = opener,
+		   .reply = reply,
+		   .userdata = userdata});
+}
+
+void transaction_release(struct transaction *t)
+{
+	add(t, &(struct call){.kind = CALL_RELEASE});
+}
+
+void transaction_free(struct transaction *t)
+{
+	struct call *c;
+
+	if (!t)
+		return;
+	while ((c = t->first)) {
+		t->first = c->next;
+		free(c->data);
+		free(c);
+	}
+	if (t->committing) {
+		t->orphan = true;
+		return;
+	}
+	drop_draft(t);
+	buf_done(&t->text);
+	free(t);
+}

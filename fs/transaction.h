@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What one open descriptor writes to a document: gathered, checked and made
+ * ready in the write that completes it, put in force at flush or fsync, whole
+ * or not at all.  It knows neither FUSE nor the cluster.
+ */
+#ifndef RACKFS_FS_TRANSACTION_H
+#define RACKFS_FS_TRANSACTION_H
+
+#include "err.h"
+#include "spec.h"
+
+struct draft;
+struct transaction;
+
+/* Answers one call; code 0 or a negative errno.  May come from within. */
+typedef void (*transaction_fn)(int code, void *userdata);
+/* As cluster_reply_fn. */
+typedef void (*transaction_reply_fn)(
+    int code, const struct err *err, void *userdata);
+
+/* Where documents go. */
+struct transaction_target {
+	/* As cluster_prepare(). */
+	int (*prepare)(void *owner, bool patch, const char *text, size_t len,
+	    transaction_reply_fn reply, void *userdata, struct draft **ret,
+	    struct err *err);
+	void (*commit)(
+	    struct draft *d, transaction_reply_fn reply, void *userdata);
+	void (*drop)(struct draft *d);
+	/* Appends the document that is in force. */
+	int (*current)(void *owner, struct buf *ret);
+	/* Something was refused, and why; NULL: something was accepted. */
+	void (*tell)(void *owner, const char *sentence);
+	/* The transaction does not need its owner any more. */
+	void (*done)(void *owner);
+};
+
+/* `patch`: opened with O_APPEND; `truncated`: with O_TRUNC. */
+struct transaction *transaction_new(const struct transaction_target *target,
+    void *owner, bool patch, bool truncated);
+
+/* Calls are carried out one after the other; each answers by `reply`. data is
+ * copied.  A patch takes no notice of off. */
+void transaction_write(struct transaction *t, uint64_t off, const void *data,
+    size_t len, transaction_fn reply, void *userdata);
+void transaction_truncate(
+    struct transaction *t, uint64_t size, transaction_fn reply, void *userdata);
+/* flush and fsync.  `opener`: it is the program that opened the descriptor
+ * (another one's end of half a document says nothing). */
+void transaction_flush(
+    struct transaction *t, bool opener, transaction_fn reply, void *userdata);
+/* The descriptor is gone: what is complete goes in force, what is not is
+ * dropped and told.  Frees t, and calls done(), once that is done. */
+void transaction_release(struct transaction *t);
+/* Drops everything at once; no call is answered any more, done() is not
+ * called.  NULL is legal. */
+void transaction_free(struct transaction *t);
+
+/* What a read through this descriptor must give: the bytes written, borrowed;
+ * NULL when nothing was written or truncated yet. */
+const struct buf *transaction_text(const struct transaction *t);
+
+#endif
