@@ -147,8 +147,7 @@ static void on_done(int code, int status, void *userdata)
 			take_line(i, buf_str(&i->line[k]), k == 1);
 	child_free(TAKE_PTR(i->child));
 	code = conclude(i, code, status, &err);
-	if (code == 0 || !i->check)
-		i->look = i->found;
+	i->look = code == 0 ? i->found : (struct image_look){0};
 	op_done(op, code, &err);
 }
 

@@ -410,13 +410,14 @@ build() {
 	mv -T "$image" "$final"
 }
 
-# Packages that no image of the cache names, and images unused for a month.
+# Images unused for a year, and packages that no image of the last days names.
 prune() {
-	find "$cache" -maxdepth 1 -name 'netboot-*' -mtime +30 \
+	find "$cache" -maxdepth 1 -name 'netboot-*' -mtime +365 \
 		! -path "$final" -exec rm -rf {} +
 	find "$cache" -maxdepth 1 -xtype l -name 'known-*' -delete
 	local f used
-	used=$(cat "$cache"/netboot-*/manifest | awk '/^package/ { print $4 }')
+	used=$(find "$cache" -path '*/netboot-*/manifest' -mtime -7 \
+		-exec awk '/^package/ { print $4 }' {} +)
 	for f in "$debs"/*.deb; do
 		[ -e "$f" ] || continue
 		case $used in
