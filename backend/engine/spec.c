@@ -66,8 +66,7 @@ static int wrong_type(struct walk *w, const struct spec_key *key,
 	    spec_show_json(v).text, wanted, key->example);
 }
 
-/* --- scalars ---------------------------------------------------------------
- */
+/* --- scalars --- */
 
 static int set_bool(
     struct walk *w, const struct spec_key *key, json_t *v, void *base)
@@ -310,8 +309,7 @@ static int set_address(
 	return 0;
 }
 
-/* --- collections
- * -------------------------------------------------------------- */
+/* --- collections --- */
 
 static int check_count(
     struct walk *w, const struct spec_key *key, size_t n, const char *what)
@@ -430,8 +428,6 @@ static int set_forwards(
 	const char *host;
 	json_t *guest;
 	json_object_foreach (v, host, guest) {
-		if (json_is_null(guest))
-			continue;
 		size_t before = enter(w, ".", host);
 		r = set_forward(w, key, host, guest, &list[n++]);
 		leave(w, before);
@@ -497,9 +493,7 @@ static int set_map(struct walk *w, const struct spec_key *key, json_t *v,
 		return wrong_type(w, key, v, "an object of named entries");
 	const char *name;
 	json_t *entry;
-	size_t n = 0;
-	json_object_foreach (v, name, entry)
-		n += !json_is_null(entry);
+	size_t n = json_object_size(v);
 	int r = check_count(w, key, n, "entries");
 	if (r < 0)
 		return r;
@@ -508,8 +502,6 @@ static int set_map(struct walk *w, const struct spec_key *key, json_t *v,
 	char *entries = make_entries(key, n, base);
 	size_t i = 0;
 	json_object_foreach (v, name, entry) {
-		if (json_is_null(entry))
-			continue;
 		_cleanup_json_ json_t *out = NULL;
 		struct err why = ERR_INIT;
 		char *here = entries ? entries + i * key->sub->size : NULL;
@@ -594,8 +586,7 @@ static int set_node(struct walk *w, const struct spec_key *key, json_t *v)
 	return r;
 }
 
-/* --- the walk
- * ------------------------------------------------------------------- */
+/* --- the walk --- */
 
 static int set_value(struct walk *w, const struct spec_key *key, json_t *v,
     void *base, json_t **ret_norm)

@@ -36,7 +36,7 @@ static int check_nic(
 		if (nic->has_mac && other->has_mac &&
 		    memcmp(nic->mac, other->mac, sizeof(nic->mac)) == 0) {
 			format_mac(nic->mac, text);
-			return err_set(err, -EINVAL,
+			return err_set(err, -EEXIST,
 			    "nics.%s.mac: %s is the MAC of nics.%s as well",
 			    nic->name, text, other->name);
 		}
@@ -44,7 +44,7 @@ static int check_nic(
 		    other->address_mode == ADDRESS_FIXED &&
 		    nic->address == other->address) {
 			format_ip(nic->address, text);
-			return err_set(err, -EINVAL,
+			return err_set(err, -EEXIST,
 			    "nics.%s.address: %s is the address of nics.%s as "
 			    "well",
 			    nic->name, text, other->name);
@@ -71,14 +71,13 @@ static int check_forwards(const struct node_spec *s, struct err *err)
 {
 	for (size_t i = 0; i < s->n_forwards; i++)
 		if (s->ssh_port && s->forwards[i].host == s->ssh_port)
-			return err_set(err, -EINVAL,
+			return err_set(err, -EEXIST,
 			    "forwards.%u: the port is that of ssh.port as well",
 			    s->forwards[i].host);
 	return 0;
 }
 
-/* --- disk --------------------------------------------------------------------
- */
+/* --- disk --- */
 
 static int check_partition(const struct disk_spec *d, size_t i, struct err *err)
 {
@@ -222,8 +221,7 @@ int spec_check_node(struct node_spec *s, bool partial, struct err *err)
 	return r;
 }
 
-/* --- image
- * ----------------------------------------------------------------------- */
+/* --- image --- */
 
 static int check_netboot(const struct image_spec *s, struct err *err)
 {

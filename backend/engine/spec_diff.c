@@ -93,8 +93,7 @@ int spec_node_diff(const char *a, const char *b, enum spec_effect effect,
 	return d.count;
 }
 
-/* --- docs ------------------------------------------------------------------
- */
+/* --- docs --- */
 
 static void words_text(const struct spec_key *key, bool list, struct buf *ret)
 {

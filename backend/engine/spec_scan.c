@@ -328,8 +328,7 @@ static int scan_string(struct scan *s, struct buf *out)
 	}
 }
 
-/* --- numbers and words -----------------------------------------------------
- */
+/* --- numbers and words --- */
 
 static size_t digits(struct scan *s)
 {
@@ -428,8 +427,7 @@ static int scan_word(struct scan *s)
 	return -ENOENT;
 }
 
-/* --- structure ---------------------------------------------------------------
- */
+/* --- structure --- */
 
 static int unexpected(struct scan *s)
 {

@@ -112,8 +112,8 @@ struct spec_shown spec_show_json(const json_t *v);
 /* spec_text.c */
 /* Loads a document that spec_json_state() calls complete; -EFBIG, -EINVAL. */
 int spec_load(const char *text, json_t **ret, struct err *err);
-/* RFC 7396 in memory; returns a new reference, or keep_null: a null replaces
- * instead of removing. */
+/* RFC 7396 in memory; returns a new reference.  keep_null: a null that has
+ * nothing to remove stays. */
 json_t *spec_patch(json_t *base, json_t *patch, bool keep_null);
 void spec_json_unrefp(json_t **v);
 #define _cleanup_json_ _cleanup_(spec_json_unrefp)

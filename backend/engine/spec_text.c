@@ -60,11 +60,11 @@ json_t *spec_patch(json_t *base, json_t *patch, bool keep_null)
 	const char *key;
 	json_t *value;
 	json_object_foreach (patch, key, value) {
-		if (json_is_null(value) && !keep_null) {
+		json_t *old = json_object_get(result, key);
+		if (json_is_null(value) && (old || !keep_null)) {
 			json_object_del(result, key);
 			continue;
 		}
-		json_t *old = json_object_get(result, key);
 		json_object_set_new(
 		    result, key, spec_patch(old, value, keep_null));
 	}

@@ -121,8 +121,7 @@ int spec_check_name(const char *what, const char *name, struct err *err)
 	return 0;
 }
 
-/* --- numbers with a unit -----------------------------------------------------
- */
+/* --- numbers with a unit --- */
 
 struct unit {
 	const char *name;
@@ -196,8 +195,7 @@ void format_usec(uint64_t usec, char out[24])
 		snprintf(out, 24, "%" PRIu64 "m", ms / 60000);
 }
 
-/* --- addresses
- * ---------------------------------------------------------------- */
+/* --- addresses --- */
 
 void format_ip(uint32_t ip, char out[16])
 {
@@ -280,8 +278,7 @@ int parse_mac(const char *s, uint8_t ret[6])
 	return 0;
 }
 
-/* --- for sentences
- * ---------------------------------------------------------------- */
+/* --- for sentences --- */
 
 struct spec_shown spec_show(const char *s)
 {
