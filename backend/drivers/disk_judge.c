@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Is a disk blank, ours or somebody else's, and what is missing on it?  Ours
+ * is one whose table has the planned uuid; what is neither ours nor blank is
+ * never written to.
+ */
+#include <stdio.h>
+#include <strings.h>
+
+#include "drivers/disk_layout.h"
+
+#define NAMED_MAX   4 /* partitions named in a sentence */
+#define MBR_SECTORS 0xffffffffULL
+/* Room below this is not worth a write; sfdisk aligns ends to 1 MiB. */
+#define TABLE_SLACK (2 * GRAIN)
+/* mkfs.ext4 leaves out a last block group that is too small for its tables. */
+#define EXT4_SLACK (16 * MIB)
+
+struct judge {
+	const struct disk_layout *l;
+	const struct disk_facts *f;
+	bool laid_out, proven;
+	struct disk_verdict *v;
+	struct buf why; /* how it differs from the layout */
+};
+
+/* --- sentences --------------------------------------------------------- */
+
+static void put_signature(struct buf *b, const struct disk_signature *s)
+{
+	if (!s->type[0]) {
+		buf_puts(b, s->status == 8 ? "several signatures" : "nothing");
+		return;
+	}
+	buf_escaped(b, s->type, strlen(s->type));
+	if (s->label[0]) {
+		buf_puts(b, " \"");
+		buf_escaped(b, s->label, strlen(s->label));
+		buf_puts(b, "\"");
+	}
+}
+
+static void put_table(struct buf *b, const struct disk_facts *f)
+{
+	const char *kind = STREQ(f->label, "gpt")   ? "GPT"
+			   : STREQ(f->label, "dos") ? "MBR"
+						    : f->label;
+	buf_printf(b, "%s %s partition table with %zu partition%s",
+	    STREQ(kind, "MBR") ? "an" : "a", kind, f->n_table,
+	    f->n_table == 1 ? "" : "s");
+	for (size_t i = 0; i < f->n_table && i < NAMED_MAX; i++) {
+		buf_puts(b, i ? ", " : " (");
+		put_signature(b, &f->parts[f->table[i].number]);
+	}
+	if (f->n_table)
+		buf_puts(b, f->n_table > NAMED_MAX ? ", ...)" : ")");
+}
+
+static void describe(struct judge *j)
+{
+	struct buf b = {0};
+	const struct disk_facts *f = j->f;
+	if (j->v->content == DISK_BLANK) {
+		buf_puts(&b, "nothing: it is blank");
+	} else if (f->label[0]) {
+		put_table(&b, f);
+	} else if (f->disk.type[0] || f->disk.status == 8) {
+		put_signature(&b, &f->disk);
+		buf_puts(&b, " on the whole disk");
+	} else if (f->disk.table[0]) {
+		buf_printf(&b, "a damaged %s partition table", f->disk.table);
+	} else {
+		buf_puts(&b, "data in no format that is known");
+	}
+	if (j->why.len)
+		buf_printf(&b, "; %s", j->why.data);
+	snprintf(j->v->found, sizeof(j->v->found), "%s", buf_str(&b));
+	buf_done(&b);
+}
+
+static void PRINTF(2, 3) because(struct judge *j, const char *fmt, ...)
+{
+	if (j->why.len)
+		return; /* the first reason is enough */
+	va_list ap;
+	va_start(ap, fmt);
+	buf_vprintf(&j->why, fmt, ap);
+	va_end(ap);
+}
+
+/* --- the table --------------------------------------------------------- */
+
+static bool is_ours(const struct disk_layout *l, const struct disk_facts *f)
+{
+	return l->uuid[0] && !f->disk.type[0] &&
+	       STREQ(f->label, l->table == TABLE_GPT ? "gpt" : "dos") &&
+	       strcasecmp(f->id, l->uuid) == 0;
+}
+
+static bool same_type(const struct layout_part *p, const struct table_part *t)
+{
+	const char *type = t->type;
+	while (type[0] == '0' && type[1])
+		type++; /* sfdisk may write 0c or c */
+	const char *want = p->type;
+	while (want[0] == '0' && want[1])
+		want++;
+	return strcasecmp(type, want) == 0;
+}
+
+static bool same_part(struct judge *j, size_t i)
+{
+	const struct layout_part *p = &j->l->parts[i];
+	const struct table_part *t = &j->f->table[i];
+	bool gpt = j->l->table == TABLE_GPT;
+	if (t->number != p->number || t->start != p->start ||
+	    (p->size && t->size != p->size))
+		because(j,
+		    "partition %u lies at sector %llu with %llu sectors, not "
+		    "at %llu with %llu",
+		    t->number, (unsigned long long)t->start,
+		    (unsigned long long)t->size, (unsigned long long)p->start,
+		    (unsigned long long)p->size);
+	else if (!same_type(p, t))
+		because(j, "partition %u has another type", p->number);
+	else if (gpt && !STREQ(t->name, p->spec->name ? p->spec->name : ""))
+		because(j, "partition %u has another name", p->number);
+	else if ((gpt ? t->legacy_boot : t->bootable) !=
+		 ((p->spec->flags & PARTITION_BOOT) != 0))
+		because(j, "partition %u has another boot flag", p->number);
+	else
+		return true;
+	return false;
+}
+
+static bool same_table(struct judge *j)
+{
+	if (j->f->n_table != j->l->n) {
+		because(j, "%zu partitions are asked for", j->l->n);
+		return false;
+	}
+	for (size_t i = 0; i < j->l->n; i++)
+		if (!same_part(j, i))
+			return false;
+	return true;
+}
+
+/* Has any partition of the disk a signature? */
+static bool holds_anything(const struct disk_facts *f)
+{
+	for (size_t i = 1; i <= PARTITIONS_MAX; i++)
+		if (f->parts[i].seen && f->parts[i].status != 2)
+			return true;
+	return false;
+}
+
+/* --- the file systems -------------------------------------------------- */
+
+static const struct disk_mount *mounted_at(
+    const struct disk_facts *f, const char *dev, const char *target)
+{
+	for (size_t i = 0; i < f->n_mounts; i++)
+		if (STREQ(f->mounts[i].dev, dev) &&
+		    STREQ(f->mounts[i].target, target))
+			return &f->mounts[i];
+	return NULL;
+}
+
+/* Sets v->mount[i] when the spec wants it mounted and it is not. */
+static void judge_mount(struct judge *j, size_t i)
+{
+	const struct layout_part *p = &j->l->parts[i];
+	_cleanup_free_ char *dev = xasprintf("/dev/%s%u", j->f->dev, p->number);
+	_cleanup_free_ char *target = disk_layout_target(p);
+	bool swap = p->spec->filesystem == FS_SWAP;
+	if (!target && !swap)
+		return;
+	j->v->mount[i] = !mounted_at(j->f, dev, swap ? "swap" : target);
+	if (j->v->mount[i])
+		j->v->mounted = false;
+}
+
+static bool in_use(const struct judge *j, const struct layout_part *p)
+{
+	_cleanup_free_ char *dev = xasprintf("/dev/%s%u", j->f->dev, p->number);
+	for (size_t i = 0; i < j->f->n_mounts; i++)
+		if (STREQ(j->f->mounts[i].dev, dev))
+			return true;
+	return false;
+}
+
+static bool same_label(
+    const struct layout_part *p, const struct disk_signature *s)
+{
+	const char *want = p->spec->label ? p->spec->label : "";
+	return p->spec->filesystem == FS_VFAT ? strcasecmp(want, s->label) == 0
+					      : STREQ(want, s->label);
+}
+
+/* False: it holds what we did not make. */
+static bool judge_fs(struct judge *j, size_t i)
+{
+	const struct layout_part *p = &j->l->parts[i];
+	const struct disk_signature *s = &j->f->parts[p->number];
+	const char *type = filesystem_name(p->spec->filesystem);
+	if (p->spec->filesystem == FS_NONE)
+		return true;
+	if (s->status == 2) {
+		j->v->mkfs[i] = !j->laid_out;
+		because(j, "partition %u has no %s yet", p->number, type);
+		return !j->laid_out;
+	}
+	if (!STREQ(s->type, type) ||
+	    (!j->laid_out && strcasecmp(s->uuid, p->uuid) != 0)) {
+		because(j, "partition %u does not hold the %s that was planned",
+		    p->number, type);
+		return false;
+	}
+	if (!same_label(p, s) && (j->laid_out || j->proven)) {
+		because(j, "the label of partition %u is not \"%s\"", p->number,
+		    p->spec->label ? p->spec->label : "");
+		return false;
+	}
+	if (!j->laid_out && !j->proven && !in_use(j, p)) {
+		because(j, "partition %u may have been cut short", p->number);
+		j->v->unproven[i] = true;
+	}
+	return true;
+}
+
+static void judge_growth(struct judge *j)
+{
+	const struct disk_facts *f = j->f;
+	const struct layout_part *p = &j->l->parts[j->l->n - 1];
+	const struct table_part *t = &f->table[j->l->n - 1];
+	uint64_t end = t->start + t->size;
+	uint64_t usable = j->l->table == TABLE_GPT
+			      ? f->sectors - MIN(f->sectors, GPT_TAIL)
+			      : MIN(f->sectors, MBR_SECTORS);
+	if (!p->size && usable >= end + TABLE_SLACK) {
+		j->v->grow_table = true;
+		because(j, "partition %u can grow", p->number);
+	}
+	for (size_t i = 0; i < j->l->n; i++) {
+		uint64_t fs = f->fs_bytes[f->table[i].number];
+		if (j->l->parts[i].spec->filesystem != FS_EXT4 || !fs)
+			continue;
+		j->v->grow_fs[i] = f->table[i].size * SECTOR >= fs + EXT4_SLACK;
+		if (j->v->grow_fs[i])
+			because(j, "the ext4 of partition %u can grow",
+			    f->table[i].number);
+	}
+}
+
+static enum disk_content judge_parts(struct judge *j)
+{
+	bool ok = true, partial = false, grown;
+	for (size_t i = 0; i < j->l->n; i++)
+		if (!j->f->parts[j->l->parts[i].number].seen) {
+			because(j, "partition %u has no device",
+			    j->l->parts[i].number);
+			j->v->write_table =
+			    !j->laid_out && !holds_anything(j->f);
+			return j->v->write_table ? DISK_OURS_PARTIAL
+						 : DISK_OURS_OTHER;
+		}
+	for (size_t i = 0; i < j->l->n && ok; i++)
+		ok = judge_fs(j, i);
+	if (!ok)
+		return DISK_OURS_OTHER;
+	judge_growth(j);
+	grown = j->v->grow_table;
+	j->v->mounted = true;
+	for (size_t i = 0; i < j->l->n; i++) {
+		judge_mount(j, i);
+		partial = partial || j->v->mkfs[i] || j->v->unproven[i];
+		grown = grown || j->v->grow_fs[i];
+	}
+	return partial ? DISK_OURS_PARTIAL
+	       : grown ? DISK_OURS_GROWN
+		       : DISK_OURS;
+}
+
+static enum disk_content judge_disk(struct judge *j)
+{
+	const struct disk_facts *f = j->f;
+	const struct disk_layout *l = j->l;
+	if (!f->label[0]) {
+		if (f->disk.status == 2 && f->edges_zero) {
+			j->v->write_table = true;
+			return DISK_BLANK;
+		}
+		/* The copy at the end is written first. */
+		if (f->disk.status == 2 && !j->laid_out && l->uuid[0] &&
+		    strcasecmp(f->tail_uuid, l->uuid) == 0) {
+			j->v->write_table = true;
+			because(j, "half of our partition table");
+			return DISK_OURS_PARTIAL;
+		}
+		return DISK_FOREIGN;
+	}
+	if (!is_ours(l, f))
+		return DISK_FOREIGN;
+	if (!same_table(j)) {
+		j->v->write_table = !j->laid_out && !holds_anything(f);
+		return j->v->write_table ? DISK_OURS_PARTIAL : DISK_OURS_OTHER;
+	}
+	return judge_parts(j);
+}
+
+void disk_judge(const struct disk_layout *l, const struct disk_facts *f,
+    bool laid_out, bool proven, struct disk_verdict *ret)
+{
+	struct judge j = {
+	    .l = l, .f = f, .laid_out = laid_out, .proven = proven, .v = ret};
+	*ret = (struct disk_verdict){0};
+	if (l->n == 0) { /* a bare disk: nothing is asked of its content */
+		ret->content = DISK_OURS;
+		ret->mounted = true;
+	} else {
+		ret->content = judge_disk(&j);
+	}
+	describe(&j);
+	buf_done(&j.why);
+}
