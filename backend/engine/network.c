@@ -285,6 +285,17 @@ static void take_look(struct network *net)
 	touch(&net->o, ASPECT_STATE | ASPECT_PORTS | ASPECT_OBSERVED);
 }
 
+/* A machine that was not looked for yet may be plugged there. */
+static bool may_be_used(const struct network *net)
+{
+	for (size_t i = 0; i < net->n_users; i++) {
+		if (net->users[i]->machine_look.state == MACHINE_UNKNOWN &&
+		    !net->users[i]->driver->virtual)
+			return true;
+	}
+	return false;
+}
+
 void network_reconcile(struct network *net)
 {
 	uint64_t now = loop_now(net->o.c->loop);
@@ -303,7 +314,8 @@ void network_reconcile(struct network *net)
 		   (net->look.state == NETWORK_NONE ||
 		       net->look.ports < net->held)) {
 		start(net);
-	} else if (!net->held && net->look.state == NETWORK_RUNNING) {
+	} else if (!net->held && net->look.state == NETWORK_RUNNING &&
+		   !may_be_used(net)) {
 		begin(net, NET_REMOVING);
 	} else if (net->ports_wanted && net->look.state == NETWORK_RUNNING) {
 		begin(net, NET_PORTS);

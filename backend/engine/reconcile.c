@@ -48,7 +48,12 @@ static int driver_identity(void *owner, struct buf *ret, struct err *err)
 
 static void console_grew(void *owner)
 {
-	touch(owner, ASPECT_CONSOLE);
+	struct node *n = owner;
+
+	touch(&n->o, ASPECT_CONSOLE);
+	/* The end of the boot shows there, and that the guest is not silent. */
+	if (n->plan.stage == STAGE_BOOT)
+		mark_dirty(&n->o);
 }
 
 void node_open(struct node *n)
@@ -544,11 +549,13 @@ bool node_active(const struct node *n)
 {
 	if (!n->driver || n->driver->virtual || n->o.gone)
 		return false;
-	if (n->machine_look.state != MACHINE_NONE)
+	if (n->machine_look.state == MACHINE_RUNNING)
 		return true;
 	return n->meta.power == POWER_UP && !n->tried.failed;
 }
 
+/* Networks run while a node needs them; one that was seen for the first time
+ * may have been the last that could. */
 static void node_hold(struct node *n)
 {
 	struct network *had[NICS_MAX];

@@ -422,6 +422,8 @@ static void took_effect(struct node *n, enum step step)
 			    "run %llu goes on",
 			    (unsigned long long)n->machine_look.launch);
 		node_compare_specs(n);
+		for (size_t i = 0; i < n->n_nics; i++)
+			mark_dirty(&n->nics[i].network->o);
 		break;
 	case STEP_START:
 		started(n);
