@@ -98,6 +98,7 @@ until_true() {
 		if [ $SECONDS -ge $deadline ]; then return 1; fi
 		read -rt 0.05 <>"$T/never"
 	done
+	return 0
 }
 mkfifo "$T/never"
 # eventually WHAT SECONDS COMMAND...
