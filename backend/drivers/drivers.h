@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The drivers that there are, each a static struct at the end of its file.
+ * backend/engine/registry.c is the table of them.
+ */
+#ifndef RACKFS_DRIVERS_H
+#define RACKFS_DRIVERS_H
+
+#include "driver.h"
+
+extern const struct machine_driver machine_qemu, machine_fake;
+extern const struct network_driver network_vde, network_fake;
+extern const struct image_driver image_netboot, image_files;
+extern const struct guest_driver guest_ssh, guest_fake;
+extern const struct disk_driver disk_guest, disk_fake;
+
+#endif
