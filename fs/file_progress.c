@@ -7,7 +7,11 @@
 
 void render_progress(const struct render *r, struct buf *ret)
 {
-	struct text_table t = {.columns = 5, .right = 1 << 2 | 1 << 3};
+	/* Wide enough for every stage, so that lines stay in place. */
+	struct text_table t = {.columns = 5,
+	    .right = 1 << 2 | 1 << 3,
+	    .width = {sizeof("partition") - 1, sizeof("running") - 1,
+		sizeof("10.00s") - 1, sizeof("100%") - 1}};
 	uint64_t now = now_mono();
 	struct node_view v;
 

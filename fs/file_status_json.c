@@ -14,7 +14,7 @@ static void said(struct json_out *j, const char *key, const char *s)
 	_cleanup_buf_ struct buf text = {0};
 
 	text_line(&text, s);
-	json_string(j, key, buf_str(&text));
+	jout_string(j, key, buf_str(&text));
 }
 
 static void said_or_null(struct json_out *j, const char *key, const char *s)
@@ -22,7 +22,7 @@ static void said_or_null(struct json_out *j, const char *key, const char *s)
 	if (s)
 		said(j, key, s);
 	else
-		json_string(j, key, NULL);
+		jout_string(j, key, NULL);
 }
 
 /* --- a node
@@ -32,24 +32,24 @@ static void nics(struct json_out *j, const struct node_view *v)
 {
 	char mac[18], ip[16];
 
-	json_open_list(j, "nics");
+	jout_open_list(j, "nics");
 	for (size_t i = 0; i < v->n_nics; i++) {
 		const struct nic_view *n = &v->nics[i];
 
 		format_mac(n->mac, mac);
 		format_ip(n->address, ip);
-		json_open(j, NULL);
-		json_string(j, "name", n->spec->name);
-		json_string(j, "network", n->network);
-		json_string(j, "mac", mac);
-		json_string(j, "address", n->has_address ? ip : NULL);
+		jout_open(j, NULL);
+		jout_string(j, "name", n->spec->name);
+		jout_string(j, "network", n->network);
+		jout_string(j, "mac", mac);
+		jout_string(j, "address", n->has_address ? ip : NULL);
 		if (n->has_address)
-			json_number(j, "prefix", n->prefix);
-		json_string(j, "link", link_state_name(n->spec->link));
-		json_bool(j, "plugged", n->plugged);
-		json_close(j);
+			jout_number(j, "prefix", n->prefix);
+		jout_string(j, "link", link_state_name(n->spec->link));
+		jout_bool(j, "plugged", n->plugged);
+		jout_close(j);
 	}
-	json_close_list(j);
+	jout_close_list(j);
 }
 
 static const char *machine_word(enum machine_state s)
@@ -89,69 +89,69 @@ static void machine(struct json_out *j, const struct machine_look *m)
 {
 	bool runs = m->state == MACHINE_RUNNING;
 
-	json_open(j, "machine");
-	json_string(j, "state", machine_word(m->state));
-	json_number(j, "launch", m->launch);
+	jout_open(j, "machine");
+	jout_string(j, "state", machine_word(m->state));
+	jout_number(j, "launch", m->launch);
 	if (runs) {
-		json_number(j, "pid", (uint64_t)m->pid);
-		json_mono(j, "started", m->started);
-		json_bool(j, "booted", m->marked);
-		json_mono(j, "last_output", m->last_output);
-		json_number(j, "disk_size", m->disk_size);
+		jout_number(j, "pid", (uint64_t)m->pid);
+		jout_mono(j, "started", m->started);
+		jout_bool(j, "booted", m->marked);
+		jout_mono(j, "last_output", m->last_output);
+		jout_number(j, "disk_size", m->disk_size);
 	} else {
-		json_string(j, "end", end_word(m->end));
+		jout_string(j, "end", end_word(m->end));
 		said(j, "end_text", m->end_text);
 	}
-	json_string(j, "accel", m->accel && *m->accel ? m->accel : NULL);
+	jout_string(j, "accel", m->accel && *m->accel ? m->accel : NULL);
 	said(j, "accel_why", m->accel_why);
 	said(j, "last_line", m->last_line);
-	json_close(j);
+	jout_close(j);
 }
 
 static void guest(struct json_out *j, const struct guest_look *g)
 {
-	json_open(j, "guest");
-	json_bool(j, "connected", g->connected);
-	json_bool(j, "right", g->right);
+	jout_open(j, "guest");
+	jout_bool(j, "connected", g->connected);
+	jout_bool(j, "right", g->right);
 	said(j, "wrong", g->wrong);
 	said(j, "boot_id", g->boot_id);
-	json_close(j);
+	jout_close(j);
 }
 
 static void disk(struct json_out *j, const struct node_view *v)
 {
-	json_open(j, "disk");
-	json_string(j, "content", disk_content_name(v->disk.content));
-	json_string(j, "uuid", v->disk_uuid);
-	json_number(j, "size", v->disk.size);
-	json_bool(j, "laid_out", v->disk_laid_out);
-	json_bool(j, "used", v->disk_used);
-	json_bool(j, "mounted", v->disk.mounted);
+	jout_open(j, "disk");
+	jout_string(j, "content", disk_content_name(v->disk.content));
+	jout_string(j, "uuid", v->disk_uuid);
+	jout_number(j, "size", v->disk.size);
+	jout_bool(j, "laid_out", v->disk_laid_out);
+	jout_bool(j, "used", v->disk_used);
+	jout_bool(j, "mounted", v->disk.mounted);
 	said(j, "found", v->disk.found);
-	json_close(j);
+	jout_close(j);
 }
 
 static void stages(struct json_out *j, const struct node_view *v)
 {
-	json_open_list(j, "stages");
+	jout_open_list(j, "stages");
 	for (size_t i = 0; i < v->n_stages; i++) {
 		const struct stage_view *s = &v->stages[i];
 
-		json_open(j, NULL);
-		json_string(j, "name", stage_name(s->stage));
-		json_string(j, "state", stage_state_name(s->state));
-		json_time(j, "started", s->started_real);
+		jout_open(j, NULL);
+		jout_string(j, "name", stage_name(s->stage));
+		jout_string(j, "state", stage_state_name(s->state));
+		jout_time(j, "started", s->started_real);
 		if (s->ended && s->started)
-			json_real(j, "seconds",
+			jout_real(j, "seconds",
 			    (double)(s->ended - MIN(s->ended, s->started)) /
 				USEC_PER_SEC);
-		json_number(j, "attempts", s->attempts);
+		jout_number(j, "attempts", s->attempts);
 		if (s->percent >= 0)
-			json_number(j, "percent", (uint64_t)s->percent);
+			jout_number(j, "percent", (uint64_t)s->percent);
 		said(j, "detail", s->detail ? s->detail : "");
-		json_close(j);
+		jout_close(j);
 	}
-	json_close_list(j);
+	jout_close_list(j);
 }
 
 /* The document with every default.  `qemu.args` may hold secrets: that there
@@ -162,11 +162,11 @@ static void effective(struct json_out *j, struct object *o, const char *hidden)
 	_cleanup_buf_ struct buf merged = {0};
 
 	if (!hidden)
-		json_raw(j, "spec", text);
+		jout_raw(j, "spec", text);
 	else if (spec_merge(text, hidden, &merged, NULL) == 0)
-		json_raw(j, "spec", buf_str(&merged));
+		jout_raw(j, "spec", buf_str(&merged));
 	else
-		json_raw(j, "spec", "{}");
+		jout_raw(j, "spec", "{}");
 }
 
 static const char *hidden_of_node(const struct node_view *v)
@@ -185,22 +185,22 @@ static const char *hidden_of_cluster(struct object *o)
 
 static void why(struct json_out *j, const struct node_view *v)
 {
-	json_mono(j, "since", v->since);
+	jout_mono(j, "since", v->since);
 	said(j, "reason", v->reason ? v->reason : "");
 	said(j, "waiting_for", v->waiting_for ? v->waiting_for : "");
-	json_mono(j, "deadline", v->deadline);
-	json_number(j, "restarts", v->restarts);
+	jout_mono(j, "deadline", v->deadline);
+	jout_number(j, "restarts", v->restarts);
 	if (v->failed_stage) {
-		json_open(j, "failed");
-		json_string(j, "stage", v->failed_stage);
+		jout_open(j, "failed");
+		jout_string(j, "stage", v->failed_stage);
 		said_or_null(j, "sentence", v->failed_sentence);
-		json_close(j);
+		jout_close(j);
 	} else {
-		json_string(j, "failed", NULL);
+		jout_string(j, "failed", NULL);
 	}
 	said_or_null(j, "refused", v->refused);
-	json_strings(j, "restart_required", v->restart_required);
-	json_strings(j, "wipe_required", v->wipe_required);
+	jout_strings(j, "restart_required", v->restart_required);
+	jout_strings(j, "wipe_required", v->wipe_required);
 }
 
 void render_node_status_json(const struct render *r, struct buf *ret)
@@ -209,32 +209,32 @@ void render_node_status_json(const struct render *r, struct buf *ret)
 	struct node_view v;
 
 	node_view(r->object, &v);
-	json_begin(&j, ret);
-	json_string(&j, "name", v.name);
-	json_number(&j, "number", v.number);
-	json_string(&j, "state", node_state_name(v.state));
-	json_string(&j, "power", power_name(v.wanted));
-	json_bool(&j, "settled", v.settled);
-	json_bool(&j, "virtual", v.virtual);
+	jout_begin(&j, ret);
+	jout_string(&j, "name", v.name);
+	jout_number(&j, "number", v.number);
+	jout_string(&j, "state", node_state_name(v.state));
+	jout_string(&j, "power", power_name(v.wanted));
+	jout_bool(&j, "settled", v.settled);
+	jout_bool(&j, "virtual", v.virtual);
 	why(&j, &v);
-	json_open(&j, "ssh");
-	json_string(&j, "host", "127.0.0.1");
-	json_number(&j, "port", v.ssh_port);
-	json_string(&j, "user", v.ssh_user);
-	json_string(&j, "host_key", v.host_key);
-	json_close(&j);
+	jout_open(&j, "ssh");
+	jout_string(&j, "host", "127.0.0.1");
+	jout_number(&j, "port", v.ssh_port);
+	jout_string(&j, "user", v.ssh_user);
+	jout_string(&j, "host_key", v.host_key);
+	jout_close(&j);
 	nics(&j, &v);
 	machine(&j, &v.machine);
 	guest(&j, &v.guest);
 	if (v.spec->disk.present)
 		disk(&j, &v);
 	else
-		json_string(&j, "disk", NULL);
+		jout_string(&j, "disk", NULL);
 	stages(&j, &v);
 	if (v.template_reason)
 		said(&j, "template_reason", v.template_reason);
 	effective(&j, r->object, hidden_of_node(&v));
-	json_end(&j);
+	jout_end(&j);
 }
 
 /* --- the cluster
@@ -250,21 +250,21 @@ static void node_in_short(struct json_out *j, struct object *o)
 		if (v.nics[i].has_address)
 			format_ip(v.nics[i].address, ip);
 	}
-	json_open(j, NULL);
-	json_string(j, "name", v.name);
-	json_number(j, "number", v.number);
-	json_string(j, "state", node_state_name(v.state));
-	json_string(j, "power", power_name(v.wanted));
-	json_bool(j, "settled", v.settled);
-	json_string(j, "address", *ip ? ip : NULL);
-	json_number(j, "ssh_port", v.ssh_port);
-	json_mono(j, "since", v.since);
+	jout_open(j, NULL);
+	jout_string(j, "name", v.name);
+	jout_number(j, "number", v.number);
+	jout_string(j, "state", node_state_name(v.state));
+	jout_string(j, "power", power_name(v.wanted));
+	jout_bool(j, "settled", v.settled);
+	jout_string(j, "address", *ip ? ip : NULL);
+	jout_number(j, "ssh_port", v.ssh_port);
+	jout_mono(j, "since", v.since);
 	said(j, "reason", v.reason ? v.reason : "");
 	said(j, "waiting_for", v.waiting_for ? v.waiting_for : "");
-	json_string(j, "failed", v.failed_stage);
+	jout_string(j, "failed", v.failed_stage);
 	if (v.failed_sentence)
 		said(j, "error", v.failed_sentence);
-	json_close(j);
+	jout_close(j);
 }
 
 static void network_in_short(struct json_out *j, struct object *o)
@@ -274,17 +274,17 @@ static void network_in_short(struct json_out *j, struct object *o)
 
 	network_view(o, &v);
 	format_ip(v.subnet, ip);
-	json_open(j, NULL);
-	json_string(j, "name", v.name);
-	json_number(j, "number", v.number);
-	json_string(j, "state", network_state_name(v.state));
-	json_string(j, "subnet", ip);
-	json_number(j, "prefix", v.prefix);
-	json_number(j, "nodes", v.users);
+	jout_open(j, NULL);
+	jout_string(j, "name", v.name);
+	jout_number(j, "number", v.number);
+	jout_string(j, "state", network_state_name(v.state));
+	jout_string(j, "subnet", ip);
+	jout_number(j, "prefix", v.prefix);
+	jout_number(j, "nodes", v.users);
 	if (v.failed_sentence)
 		said(j, "error", v.failed_sentence);
 	effective(j, o, NULL);
-	json_close(j);
+	jout_close(j);
 }
 
 static void image_in_short(struct json_out *j, struct object *o)
@@ -292,19 +292,19 @@ static void image_in_short(struct json_out *j, struct object *o)
 	struct image_view v;
 
 	image_view(o, &v);
-	json_open(j, NULL);
-	json_string(j, "name", v.name);
-	json_number(j, "number", v.number);
-	json_string(j, "state", image_state_name(v.state));
-	json_string(j, "version", v.look.version[0] ? v.look.version : NULL);
+	jout_open(j, NULL);
+	jout_string(j, "name", v.name);
+	jout_number(j, "number", v.number);
+	jout_string(j, "state", image_state_name(v.state));
+	jout_string(j, "version", v.look.version[0] ? v.look.version : NULL);
 	if (v.percent >= 0)
-		json_number(j, "percent", (uint64_t)v.percent);
+		jout_number(j, "percent", (uint64_t)v.percent);
 	if (v.detail && *v.detail)
 		said(j, "detail", v.detail);
 	if (v.failed_sentence)
 		said(j, "error", v.failed_sentence);
 	effective(j, o, NULL);
-	json_close(j);
+	jout_close(j);
 }
 
 static void each(struct json_out *j, const char *key, struct cluster *c,
@@ -312,10 +312,10 @@ static void each(struct json_out *j, const char *key, struct cluster *c,
 {
 	struct object *o = NULL;
 
-	json_open_list(j, key);
+	jout_open_list(j, key);
 	while ((o = cluster_next(c, kind, o ? object_number(o) : 0)))
 		one(j, o);
-	json_close_list(j);
+	jout_close_list(j);
 }
 
 void render_cluster_status_json(const struct render *r, struct buf *ret)
@@ -324,20 +324,20 @@ void render_cluster_status_json(const struct render *r, struct buf *ret)
 	struct json_out j;
 
 	cluster_view(r->cluster, &v);
-	json_begin(&j, ret);
-	json_string(&j, "name", v.spec->name);
-	json_string(&j, "state", cluster_state_name(v.state));
-	json_bool(&j, "settled", v.settled);
+	jout_begin(&j, ret);
+	jout_string(&j, "name", v.spec->name);
+	jout_string(&j, "state", cluster_state_name(v.state));
+	jout_bool(&j, "settled", v.settled);
 	said_or_null(&j, "failed", v.failed_sentence);
 	said_or_null(&j, "refused", v.refused);
-	json_open(&j, "counts");
+	jout_open(&j, "counts");
 	for (int s = 0; s < NODE_STATES; s++)
-		json_number(
+		jout_number(
 		    &j, node_state_name((enum node_state)s), v.counts[s]);
-	json_close(&j);
+	jout_close(&j);
 	each(&j, "nodes", r->cluster, OBJECT_NODE, node_in_short);
 	each(&j, "networks", r->cluster, OBJECT_NETWORK, network_in_short);
 	each(&j, "images", r->cluster, OBJECT_IMAGE, image_in_short);
 	effective(&j, r->object, hidden_of_cluster(r->object));
-	json_end(&j);
+	jout_end(&j);
 }

@@ -41,41 +41,41 @@ static void close_with(struct json_out *j, char bracket)
 	j->empty = false;
 }
 
-void json_begin(struct json_out *j, struct buf *out)
+void jout_begin(struct json_out *j, struct buf *out)
 {
 	*j = (struct json_out){.out = out};
 	open_with(j, '{');
 }
 
-void json_end(struct json_out *j)
+void jout_end(struct json_out *j)
 {
 	close_with(j, '}');
 	buf_putc(j->out, '\n');
 }
 
-void json_open(struct json_out *j, const char *key)
+void jout_open(struct json_out *j, const char *key)
 {
 	next(j, key);
 	open_with(j, '{');
 }
 
-void json_close(struct json_out *j)
+void jout_close(struct json_out *j)
 {
 	close_with(j, '}');
 }
 
-void json_open_list(struct json_out *j, const char *key)
+void jout_open_list(struct json_out *j, const char *key)
 {
 	next(j, key);
 	open_with(j, '[');
 }
 
-void json_close_list(struct json_out *j)
+void jout_close_list(struct json_out *j)
 {
 	close_with(j, ']');
 }
 
-void json_string(struct json_out *j, const char *key, const char *s)
+void jout_string(struct json_out *j, const char *key, const char *s)
 {
 	next(j, key);
 	if (s)
@@ -84,25 +84,25 @@ void json_string(struct json_out *j, const char *key, const char *s)
 		buf_puts(j->out, "null");
 }
 
-void json_number(struct json_out *j, const char *key, uint64_t n)
+void jout_number(struct json_out *j, const char *key, uint64_t n)
 {
 	next(j, key);
 	buf_printf(j->out, "%llu", (unsigned long long)n);
 }
 
-void json_real(struct json_out *j, const char *key, double x)
+void jout_real(struct json_out *j, const char *key, double x)
 {
 	next(j, key);
 	buf_printf(j->out, "%.3f", x);
 }
 
-void json_bool(struct json_out *j, const char *key, bool b)
+void jout_bool(struct json_out *j, const char *key, bool b)
 {
 	next(j, key);
 	buf_puts(j->out, b ? "true" : "false");
 }
 
-void json_raw(struct json_out *j, const char *key, const char *value)
+void jout_raw(struct json_out *j, const char *key, const char *value)
 {
 	size_t len = strlen(value);
 
@@ -118,24 +118,24 @@ void json_raw(struct json_out *j, const char *key, const char *value)
 	}
 }
 
-void json_time(struct json_out *j, const char *key, uint64_t real_usec)
+void jout_time(struct json_out *j, const char *key, uint64_t real_usec)
 {
 	char text[32];
 
 	if (real_usec)
 		format_time(real_usec, text);
-	json_string(j, key, real_usec ? text : NULL);
+	jout_string(j, key, real_usec ? text : NULL);
 }
 
-void json_mono(struct json_out *j, const char *key, uint64_t mono_usec)
+void jout_mono(struct json_out *j, const char *key, uint64_t mono_usec)
 {
-	json_time(j, key, text_real(mono_usec));
+	jout_time(j, key, text_real(mono_usec));
 }
 
-void json_strings(struct json_out *j, const char *key, char *const *v)
+void jout_strings(struct json_out *j, const char *key, char *const *v)
 {
-	json_open_list(j, key);
+	jout_open_list(j, key);
 	for (; v && *v; v++)
-		json_string(j, NULL, *v);
-	json_close_list(j);
+		jout_string(j, NULL, *v);
+	jout_close_list(j);
 }

@@ -14,24 +14,24 @@ struct json_out {
 	bool empty; /* nothing in the innermost object or list yet */
 };
 
-void json_begin(struct json_out *j, struct buf *out); /* opens the document */
-void json_end(struct json_out *j);
+void jout_begin(struct json_out *j, struct buf *out); /* opens the document */
+void jout_end(struct json_out *j);
 
-void json_open(struct json_out *j, const char *key);                  /* { */
-void json_close(struct json_out *j);                                  /* } */
-void json_open_list(struct json_out *j, const char *key);             /* [ */
-void json_close_list(struct json_out *j);                             /* ] */
-void json_string(struct json_out *j, const char *key, const char *s); /* NULL:
+void jout_open(struct json_out *j, const char *key);                  /* { */
+void jout_close(struct json_out *j);                                  /* } */
+void jout_open_list(struct json_out *j, const char *key);             /* [ */
+void jout_close_list(struct json_out *j);                             /* ] */
+void jout_string(struct json_out *j, const char *key, const char *s); /* NULL:
 								       * null */
-void json_number(struct json_out *j, const char *key, uint64_t n);
-void json_real(struct json_out *j, const char *key, double x); /* 3 places */
-void json_bool(struct json_out *j, const char *key, bool b);
+void jout_number(struct json_out *j, const char *key, uint64_t n);
+void jout_real(struct json_out *j, const char *key, double x); /* 3 places */
+void jout_bool(struct json_out *j, const char *key, bool b);
 /* Text that is a JSON value already; it is indented as it fits here. */
-void json_raw(struct json_out *j, const char *key, const char *value);
+void jout_raw(struct json_out *j, const char *key, const char *value);
 /* A time: CLOCK_REALTIME usec; 0: null. */
-void json_time(struct json_out *j, const char *key, uint64_t real_usec);
+void jout_time(struct json_out *j, const char *key, uint64_t real_usec);
 /* The same from CLOCK_MONOTONIC usec; 0 and USEC_NEVER: null. */
-void json_mono(struct json_out *j, const char *key, uint64_t mono_usec);
-void json_strings(struct json_out *j, const char *key, char *const *v);
+void jout_mono(struct json_out *j, const char *key, uint64_t mono_usec);
+void jout_strings(struct json_out *j, const char *key, char *const *v);
 
 #endif
