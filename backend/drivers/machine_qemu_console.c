@@ -21,12 +21,14 @@
 #include "identity.h"
 #include "machine_qemu.h"
 
-#define CONSOLE_MAX  (64 * MIB) /* of a run's log; RACKFS_CONSOLE_MAX */
-#define BLOCK        4096       /* what file systems give back */
-#define SETTLE       (10 * USEC_PER_MSEC) /* between output and a look at it */
-#define LOOK_SIZE    (256 * 1024)         /* bytes a look */
-#define DRAIN_SIZE   (64 * 1024)
-#define AGAIN_MAX    20 /* a full disk keeps QEMU from writing its log */
+#define CONSOLE_MAX (64 * MIB)   /* of a run's log; RACKFS_CONSOLE_MAX */
+#define BLOCK       4096         /* what file systems give back */
+#define LOOK_SIZE   (256 * 1024) /* bytes a look */
+#define DRAIN_SIZE  (8 * 1024)
+/* QEMU hands bytes on one by one: after a piece this small, the socket is left
+ * alone for a moment, so that a wake-up takes more than one. */
+#define SMALL        64
+#define PAUSE        USEC_PER_MSEC
 #define LINE_SIZE    256
 #define MARK_LONGEST 64
 
@@ -44,15 +46,15 @@ struct qemu_console {
 	int log;
 	uint64_t size, oldest, looked;
 	uint64_t answer_from; /* a question before it is old */
-	struct loop_source *watch, *timer;
+	struct loop_source *timer;
 	bool caught_up;
 
 	int fd;
 	struct loop_source *io;
-	bool full; /* a write found no room */
-	uint64_t drained,
-	    base;       /* bytes of this connection; size when it began */
-	unsigned again; /* looks in a row for what was drained */
+	bool full;   /* a write found no room */
+	bool paused; /* not drained until pause_timer */
+	struct loop_source *pause_timer;
+	unsigned again; /* looks since the last output */
 
 	bool marked;
 	uint64_t last_output;
@@ -219,6 +221,11 @@ static bool look_piece(struct qemu_console *c)
 	return true;
 }
 
+/* QEMU writes its log after it has handed on: looked again, ever later, for
+ * what was not there yet. */
+static const uint64_t settle[] = {10 * USEC_PER_MSEC, 20 * USEC_PER_MSEC,
+    200 * USEC_PER_MSEC, 2 * USEC_PER_SEC};
+
 static void on_timer(void *userdata)
 {
 	struct qemu_console *c = userdata;
@@ -232,9 +239,8 @@ static void on_timer(void *userdata)
 		loop_timer_set(c->timer, now);
 	} else {
 		c->caught_up = true;
-		/* QEMU has handed on more than it has written down. */
-		if (c->drained > c->size - c->base && c->again++ < AGAIN_MAX)
-			loop_timer_set(c->timer, now + SETTLE);
+		if (++c->again < ARRAY_SIZE(settle))
+			loop_timer_set(c->timer, now + settle[c->again]);
 	}
 	if (!was_caught_up && c->caught_up)
 		c->cb.caught_up(c->userdata);
@@ -244,16 +250,29 @@ static void on_timer(void *userdata)
 
 static void look_soon(struct qemu_console *c)
 {
-	loop_timer_set(c->timer, loop_now(c->loop) + SETTLE);
-}
-
-static void on_inotify(const struct inotify_event *event, void *userdata)
-{
-	look_soon(userdata);
+	if (c->again == 0)
+		return; /* one is due */
+	c->again = 0;
+	loop_timer_set(c->timer, loop_now(c->loop) + settle[0]);
 }
 
 /* --- a run ------------------------------------------------------------------
  */
+
+static void poll_for(struct qemu_console *c)
+{
+	loop_io_events(c->io, (c->paused ? 0 : (uint32_t)EPOLLIN) |
+				  (c->full ? (uint32_t)EPOLLOUT : 0));
+}
+
+static void on_pause_over(void *userdata)
+{
+	struct qemu_console *c = userdata;
+
+	c->paused = false;
+	if (c->io)
+		poll_for(c);
+}
 
 int qemu_console_new(struct loop *l, const char *state_dir,
     const struct qemu_console_callbacks *cb, void *userdata,
@@ -271,7 +290,11 @@ int qemu_console_new(struct loop *l, const char *state_dir,
 	c->max = max ? strtoull(max, NULL, 10) : 0;
 	if (c->max == 0)
 		c->max = CONSOLE_MAX;
+	c->again = ARRAY_SIZE(settle);
 	int r = loop_add_timer(l, USEC_NEVER, on_timer, c, &c->timer);
+	if (r >= 0)
+		r = loop_add_timer(
+		    l, USEC_NEVER, on_pause_over, c, &c->pause_timer);
 	if (r < 0) {
 		qemu_console_free(c);
 		return err_errno(err, r, "console");
@@ -290,7 +313,6 @@ static void drop_socket(struct qemu_console *c)
 
 static void drop_log(struct qemu_console *c)
 {
-	loop_source_free(TAKE_PTR(c->watch));
 	util_closep(&c->log);
 	c->log = -1;
 }
@@ -302,6 +324,7 @@ void qemu_console_free(struct qemu_console *c)
 	drop_socket(c);
 	drop_log(c);
 	loop_source_free(c->timer);
+	loop_source_free(c->pause_timer);
 	free(c->state_dir);
 	free(c);
 }
@@ -318,6 +341,7 @@ int qemu_console_begin(
 	c->size = c->oldest = c->looked = c->answer_from = 0;
 	c->marked = false;
 	c->carried = c->line_len = c->last_len = 0;
+	c->again = ARRAY_SIZE(settle);
 	c->last_output = now_mono();
 	c->caught_up = true;
 	c->log = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -326,9 +350,6 @@ int qemu_console_begin(
 		drop_log(c);
 		return err_errno(err, r, "the console's log %s", path);
 	}
-	/* Without it the socket wakes us; what QEMU writes late is then seen
-	 * with the next output. */
-	loop_add_inotify(c->loop, path, IN_MODIFY, on_inotify, c, &c->watch);
 	c->size = (uint64_t)st.st_size;
 	c->oldest = oldest_kept(c->log);
 	if (adopted) {
@@ -339,48 +360,53 @@ int qemu_console_begin(
 		c->last_output = mono - ago;
 		c->answer_from = c->size;
 		c->caught_up = false;
+		c->again = 0;
 		loop_timer_set(c->timer, loop_now(c->loop));
 	}
 	return 0;
+}
+
+static void drain(struct qemu_console *c)
+{
+	char data[DRAIN_SIZE];
+	ssize_t n = read(c->fd, data, sizeof(data));
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		drop_socket(c);
+		return;
+	}
+	if (n <= 0)
+		return;
+	look_soon(c);
+	if (n < SMALL) {
+		c->paused = true;
+		loop_timer_set(c->pause_timer, loop_now(c->loop) + PAUSE);
+		poll_for(c);
+	}
 }
 
 static void on_io(int fd, uint32_t events, void *userdata)
 {
 	struct qemu_console *c = userdata;
 
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-		_cleanup_free_ char *data = xmalloc(DRAIN_SIZE);
-		ssize_t n = read(fd, data, DRAIN_SIZE);
-		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-			drop_socket(c);
-			return;
-		}
-		if (n > 0) {
-			c->drained += (uint64_t)n;
-			c->again = 0;
-			look_soon(c);
-		}
-	}
 	if (events & EPOLLOUT && c->full) {
 		c->full = false;
-		loop_io_events(c->io, EPOLLIN);
+		poll_for(c);
 		c->cb.grew(c->userdata);
 	}
+	if (c->io && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		drain(c);
 }
 
 int qemu_console_attach(struct qemu_console *c, int fd)
 {
-	struct stat st;
-
 	drop_socket(c);
 	c->fd = fd;
-	c->drained = 0;
-	c->base = c->size;
-	if (c->log >= 0 && fstat(c->log, &st) == 0)
-		c->base = (uint64_t)st.st_size;
+	c->paused = false;
 	int r = loop_add_io(c->loop, fd, EPOLLIN, on_io, c, &c->io);
 	if (r < 0)
 		drop_socket(c);
+	look_soon(c);
 	return r;
 }
 
@@ -403,7 +429,6 @@ void qemu_console_end(struct qemu_console *c)
 	while (c->log >= 0 && look_piece(c))
 		grew = true;
 	c->caught_up = true;
-	loop_source_free(TAKE_PTR(c->watch));
 	if (grew)
 		c->cb.grew(c->userdata);
 }
@@ -467,6 +492,6 @@ ssize_t qemu_console_write(struct qemu_console *c, const void *data, size_t len)
 	if (errno != EAGAIN)
 		return -errno;
 	c->full = true;
-	loop_io_events(c->io, EPOLLIN | EPOLLOUT);
+	poll_for(c);
 	return -EAGAIN;
 }
