@@ -153,6 +153,41 @@ static int refuse(int folder, void *userdata, struct err *e)
 	return err_set(e, -ENOSPC, "no room");
 }
 
+/* What the script of test_environment() wrote. */
+static void check_environment(void)
+{
+	_cleanup_buf_ struct buf b = {0};
+	int pid, ppid, pgrp, session;
+	char state;
+
+	read_file("pwd", &b);
+	CHECK_INT(strncmp(buf_str(&b), launch_path(x), b.len - 1), 0);
+	read_file("fds", &b);
+	/* 0, 1, 2, the lock, 50; the shell opens nothing above 9 but its
+	 * copies from 10. */
+	CHECK(strstr(buf_str(&b), "/fd/50"));
+	CHECK(!strstr(buf_str(&b), "/fd/51"));
+	CHECK_INT(launch_stderr(x, 1000, &b), 0);
+	CHECK_STR(buf_str(&b), "hello\nthere\n");
+	CHECK_INT(launch_stderr(x, 7, &b), 0);
+	CHECK_STR(buf_str(&b), "\nthere\n");
+	CHECK_INT(launch_stderr(x, 0, &b), 0);
+	CHECK_STR(buf_str(&b), "");
+	read_file("umask", &b);
+	CHECK_STR(buf_str(&b), "0077\n");
+	read_file("status", &b);
+	CHECK(strstr(buf_str(&b), "NoNewPrivs:\t1"));
+	CHECK(strstr(buf_str(&b), "SigBlk:\t0000000000000000"));
+	CHECK(strstr(buf_str(&b), "SigIgn:\t0000000000000000"));
+	read_file("stat", &b);
+	CHECK_INT(sscanf(buf_str(&b), "%d (sh) %c %d %d %d", &pid, &state,
+		      &ppid, &pgrp, &session),
+	    5);
+	CHECK_INT(pid, launch_pid(x));
+	CHECK_INT(pgrp, pid);
+	CHECK_INT(session, pid);
+}
+
 static void test_environment(void)
 {
 	char *argv[] = {"sh", "-c",
@@ -164,7 +199,6 @@ static void test_environment(void)
 	int extra[2], keep[1], gate;
 	struct launch_options o = {
 	    .argv = argv, .keep_fds = keep, .n_keep_fds = 1};
-	_cleanup_buf_ struct buf b = {0};
 	sigset_t set;
 
 	fresh();
@@ -188,37 +222,7 @@ static void test_environment(void)
 	until_ended();
 	CHECK_INT(status, 0);
 
-	read_file("pwd", &b);
-	CHECK_INT(strncmp(buf_str(&b), launch_path(x), b.len - 1), 0);
-	read_file("fds", &b);
-	/* 0, 1, 2, the lock, 50; the shell opens nothing above 9 but its
-	 * copies from 10. */
-	CHECK(strstr(buf_str(&b), "/fd/50"));
-	CHECK(!strstr(buf_str(&b), "/fd/51"));
-	CHECK_INT(launch_stderr(x, 1000, &b), 0);
-	CHECK_STR(buf_str(&b), "hello\nthere\n");
-	CHECK_INT(launch_stderr(x, 7, &b), 0);
-	CHECK_STR(buf_str(&b), "\nthere\n");
-	CHECK_INT(launch_stderr(x, 0, &b), 0);
-	CHECK_STR(buf_str(&b), "");
-	read_file("umask", &b);
-	CHECK_STR(buf_str(&b), "0077\n");
-	read_file("status", &b);
-	CHECK(strstr(buf_str(&b), "NoNewPrivs:\t1"));
-	CHECK(strstr(buf_str(&b), "SigBlk:\t0000000000000000"));
-	CHECK(strstr(buf_str(&b), "SigIgn:\t0000000000000000"));
-	read_file("stat", &b);
-	{
-		int pid, ppid, pgrp, session;
-		char state;
-
-		CHECK_INT(sscanf(buf_str(&b), "%d (sh) %c %d %d %d", &pid,
-			      &state, &ppid, &pgrp, &session),
-		    5);
-		CHECK_INT(pid, launch_pid(x));
-		CHECK_INT(pgrp, pid);
-		CHECK_INT(session, pid);
-	}
+	check_environment();
 	finish();
 }
 

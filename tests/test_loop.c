@@ -17,7 +17,7 @@
 static struct loop *l;
 static struct loop_source *src;
 static int calls, value;
-static char trace[64];
+static char trace[64]; /* a letter for each call */
 
 static void fresh(void)
 {
@@ -38,9 +38,9 @@ static void until(const int *what, int n)
 
 static void on_call(void *userdata)
 {
-	calls++;
 	if (userdata)
-		strcat(trace, userdata);
+		trace[calls] = *(const char *)userdata;
+	calls++;
 }
 
 static void on_call_free(void *userdata)
@@ -52,7 +52,7 @@ static void on_call_free(void *userdata)
 
 static void on_io(int fd, uint32_t events, void *userdata)
 {
-	char c;
+	unsigned char c;
 
 	calls++;
 	CHECK_INT(read(fd, &c, 1), 1);
@@ -305,7 +305,7 @@ static void test_idle_is_last(void)
 	loop_kick(idle);
 	loop_kick(a);
 	until(&calls, 3);
-	CHECK_INT(trace[2], 'i');
+	CHECK(trace[2] == 'i');
 	loop_source_free(idle);
 	loop_source_free(a);
 	loop_source_free(b);
@@ -318,7 +318,7 @@ static int next_post;
 
 static void on_post(void *userdata)
 {
-	int n = (int)(intptr_t)userdata;
+	int n = *(const int *)userdata;
 
 	calls++;
 	CHECK_INT(n, next_post);
@@ -327,8 +327,10 @@ static void on_post(void *userdata)
 
 static void *poster(void *userdata)
 {
+	int *numbers = userdata;
+
 	for (int i = 0; i < POSTS; i++)
-		loop_post(l, on_post, (void *)(intptr_t)i);
+		loop_post(l, on_post, &numbers[i]);
 	return NULL;
 }
 
@@ -339,11 +341,14 @@ static void on_nested_post(void *userdata)
 
 static void test_post(void)
 {
+	static int numbers[POSTS];
 	pthread_t t;
 
 	fresh();
 	next_post = 0;
-	CHECK_INT(pthread_create(&t, NULL, poster, NULL), 0);
+	for (int i = 0; i < POSTS; i++)
+		numbers[i] = i;
+	CHECK_INT(pthread_create(&t, NULL, poster, numbers), 0);
 	until(&calls, POSTS);
 	pthread_join(t, NULL);
 	calls = 0;

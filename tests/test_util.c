@@ -36,7 +36,7 @@ static void test_buf(void)
 	CHECK_STR(buf_str(&b), "");
 	buf_append(&b, "a\0b", 3);
 	CHECK_INT(b.len, 3);
-	CHECK_INT(b.data[3], 0);
+	CHECK(b.data[3] == '\0');
 	s = buf_take(&b);
 	CHECK(memcmp(s, "a\0b", 4) == 0);
 	free(s);
@@ -254,7 +254,7 @@ static void test_random_uuid(void)
 	random_uuid(b);
 	CHECK_INT(strlen(a), 36);
 	CHECK(!STREQ(a, b));
-	CHECK_INT(a[14], '4');
+	CHECK(a[14] == '4');
 	CHECK(strchr("89ab", a[19]));
 	CHECK(a[8] == '-' && a[13] == '-' && a[18] == '-' && a[23] == '-');
 }

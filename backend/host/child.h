@@ -13,15 +13,16 @@
 struct child;
 
 struct child_options {
-	char *const *argv;   /* argv[0] is searched in PATH */
-	char *const *envp;   /* NULL: ours */
-	const char *cwd;     /* NULL: ours */
-	int stdin_fd;        /* -1: /dev/null; borrowed */
-	const void *input;   /* or: bytes for its stdin (copied) */
+	char *const *argv; /* argv[0] is searched in PATH */
+	char *const *envp; /* NULL: ours */
+	const char *cwd;   /* NULL: ours */
+	int stdin_fd;      /* -1: /dev/null; borrowed */
+	const void *input; /* or: bytes for its stdin (copied) */
 	size_t input_len;
-	uint64_t timeout;    /* usec; 0: none; killed then, code -ETIMEDOUT */
+	uint64_t timeout; /* usec; 0: none; killed then, code -ETIMEDOUT */
 	/* Each piece of output as it comes; may be NULL. */
-	void (*output)(const char *data, size_t len, bool is_stderr, void *userdata);
+	void (*output)(
+	    const char *data, size_t len, bool is_stderr, void *userdata);
 	/* Once, after the last output.  code 0: exited with `status` (exit
 	 * status; 128 + N when killed by signal N); -ETIMEDOUT; -ECANCELED
 	 * after child_kill(). */

@@ -69,8 +69,9 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 	while (text.len && text.data[text.len - 1] == '\n')
 		text.data[--text.len] = '\0';
-	for (char *at = text.data; at && (at = strchr(at, '\n'));)
-		*at = ' ';
+	for (size_t i = 0; i < text.len; i++)
+		if (text.data[i] == '\n')
+			text.data[i] = ' ';
 
 	if (stderr_is_journal())
 		buf_printf(&line, "<%c>", level_priority[level]);

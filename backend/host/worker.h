@@ -15,7 +15,7 @@ int worker_new(struct loop *l, struct worker **ret);
 /* Finishes the jobs that were given; their done is called from within. */
 void worker_free(struct worker *w);
 /* run(job) on the worker's thread, then done(job) on the loop. */
-void worker_add(struct worker *w, void (*run)(void *job), void (*done)(void *job),
-    void *job);
+void worker_add(struct worker *w, void (*run)(void *job),
+    void (*done)(void *job), void *job);
 
 #endif
