@@ -230,6 +230,34 @@ static void test_no_such_program(void)
 	finish();
 }
 
+/* A folder of PATH that an ordinary user can't look into says nothing. */
+static void test_closed_path(void)
+{
+	char parent[] = "/tmp/test_child.XXXXXX", path[PATH_MAX];
+	char *argv[] = {"rackfs-nonesuch", NULL};
+	struct child_options o = {.argv = argv, .stdin_fd = -1};
+	pid_t pid;
+	int st = 0;
+
+	CHECK(mkdtemp(parent));
+	snprintf(path, sizeof(path), "%s/bin", parent);
+	CHECK_INT(mkdir(path, 0700), 0);
+	CHECK_INT(chmod(parent, 0), 0);
+	pid = fork();
+	if (pid == 0) {
+		setenv("PATH", path, 1);
+		if (geteuid() == 0 && setresuid(65534, 65534, 65534) < 0)
+			_exit(2);
+		if (loop_new(&l) < 0)
+			_exit(3);
+		_exit(child_start(l, &o, &c, NULL) == -ENOENT ? 0 : 1);
+	}
+	CHECK_INT(waitpid(pid, &st, 0), pid);
+	CHECK_INT(st, 0);
+	chmod(parent, 0700);
+	remove_tree(AT_FDCWD, parent);
+}
+
 static void test_timeout(void)
 {
 	char *argv[] = {"sleep", "1000", NULL};
@@ -398,6 +426,7 @@ static const struct test_case cases[] = {
     CASE(test_cwd_env_stdin),
     CASE(test_signalled),
     CASE(test_no_such_program),
+    CASE(test_closed_path),
     CASE(test_timeout),
     CASE(test_stubborn),
     CASE(test_kill_group),

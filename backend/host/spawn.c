@@ -39,6 +39,7 @@ int spawn_find(const char *name, char **ret, struct err *err)
 	const char *path = getenv("PATH");
 	_cleanup_free_ char *all = NULL, *cwd = NULL;
 	char *save = NULL;
+	struct stat st;
 	int rc = -ENOENT;
 
 	if (strchr(name, '/')) {
@@ -65,7 +66,8 @@ int spawn_find(const char *name, char **ret, struct err *err)
 			*ret = TAKE_PTR(full);
 			return 0;
 		}
-		if (one == -EACCES)
+		/* Not of a folder of PATH that is closed to us. */
+		if (one == -EACCES && stat(full, &st) == 0)
 			rc = one;
 	}
 	if (rc == -EACCES)
