@@ -13,7 +13,8 @@
 
 /* Ten seconds are given to the disk and its node to appear.  A line that
  * begins with @ is ours; od's hex is a partition's superblock sector, and the
- * last sector of the disk. */
+ * last sector of the disk.  That and the first and the last MiB are only asked
+ * for where there is no table. */
 const char disk_facts_script[] =
     "i=0; dev=\n"
     "while :; do\n"
@@ -30,7 +31,7 @@ const char disk_facts_script[] =
     "	od -An -v -tx1 | tr -d ' \\n'; }\n"
     "n=$(cat \"/sys/block/$dev/size\")\n"
     "echo \"@disk $dev $n\"\n"
-    "echo @table; sfdisk -J \"$p\"; r=$?; echo; echo \"@table-end $r\"\n"
+    "echo @table; sfdisk -J \"$p\"; t=$?; echo; echo \"@table-end $t\"\n"
     "signature() { echo \"@signature $1\"; blkid -p -o export \"/dev/$1\"\n"
     "	r=$?; echo; echo \"@status $r\"; }\n"
     "signature \"$dev\"\n"
@@ -39,11 +40,14 @@ const char disk_facts_script[] =
     "	q=${q##*/}; [ -b \"/dev/$q\" ] || continue\n"
     "	signature \"$q\"; echo \"@super $(hex \"/dev/$q\" 2)\"\n"
     "done\n"
-    "last=$((n > 2048 ? n - 2048 : 0))\n"
-    "echo \"@edges $(dd if=\"$p\" bs=512 count=2048 2>/dev/null |\n"
-    "	tr -d '\\000' | wc -c) $(dd if=\"$p\" bs=512 skip=$last 2>/dev/null |\n"
-    "	tr -d '\\000' | wc -c)\"\n"
-    "echo \"@tail $(hex \"$p\" $((n - 1)))\"\n"
+    "if [ $t != 0 ]; then\n"
+    "	last=$((n / 2048)); last=$((last > 0 ? last - 1 : 0))\n"
+    "	first=$(dd if=\"$p\" bs=1M count=1 2>/dev/null |\n"
+    "		tr -d '\\000' | wc -c)\n"
+    "	echo \"@edges $first $(dd if=\"$p\" bs=1M skip=$last 2>/dev/null |\n"
+    "		tr -d '\\000' | wc -c)\"\n"
+    "	echo \"@tail $(hex \"$p\" $((n - 1)))\"\n"
+    "fi\n"
     "echo @mounts; cat /proc/mounts\n"
     "echo @swaps; cat /proc/swaps\n"
     "echo @end\n";

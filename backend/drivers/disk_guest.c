@@ -477,7 +477,8 @@ static bool any(const bool *flags, size_t n, size_t *ret)
 /* Everything was made: the next look must find it so. */
 static void check_result(struct disk *d)
 {
-	if (d->proven && d->todo.content == DISK_OURS && d->todo.mounted) {
+	if ((d->proven || d->steps == 0) && d->todo.content == DISK_OURS &&
+	    d->todo.mounted) {
 		finish(d, 0);
 	} else if (d->proven) {
 		err_set(&d->err, -EIO,
@@ -656,14 +657,15 @@ static int disk_wipe_(
 	struct stat st;
 	if (!slice->path)
 		return err_set(err, -EINVAL, "there is no file to wipe");
-	if (lstat(slice->path, &st) == 0 && !S_ISREG(st.st_mode))
+	bool there = lstat(slice->path, &st) == 0;
+	if (there && !S_ISREG(st.st_mode))
 		return err_set(err, -EINVAL,
 		    "%s is not a regular file: remove it yourself",
 		    slice->path);
 	if (unlink(slice->path) < 0 && errno != ENOENT)
 		return err_errno(err, -errno, "%s", slice->path);
-	_cleanup_free_ char *text =
-	    xasprintf("wipe: removed %s\n", slice->path);
+	_cleanup_free_ char *text = xasprintf("wipe: %s %s\n", slice->path,
+	    there ? "is removed" : "is not there");
 	log_text(d, text);
 	d->look = (struct disk_look){.content = DISK_UNKNOWN};
 	begin(d, op);

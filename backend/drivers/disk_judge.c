@@ -145,11 +145,18 @@ static bool same_table(struct judge *j)
 	return true;
 }
 
+/* For a partition that the kernel knows blkid succeeds with its place alone. */
+static bool is_empty(const struct disk_signature *s)
+{
+	return s->status == 2 ||
+	       (s->status == 0 && !s->type[0] && !s->table[0]);
+}
+
 /* Has any partition of the disk a signature? */
 static bool holds_anything(const struct disk_facts *f)
 {
 	for (size_t i = 1; i <= PARTITIONS_MAX; i++)
-		if (f->parts[i].seen && f->parts[i].status != 2)
+		if (f->parts[i].seen && !is_empty(&f->parts[i]))
 			return true;
 	return false;
 }
@@ -205,7 +212,7 @@ static bool judge_fs(struct judge *j, size_t i)
 	const char *type = filesystem_name(p->spec->filesystem);
 	if (p->spec->filesystem == FS_NONE)
 		return true;
-	if (s->status == 2) {
+	if (is_empty(s)) {
 		j->v->mkfs[i] = !j->laid_out;
 		because(j, "partition %u has no %s yet", p->number, type);
 		return !j->laid_out;
