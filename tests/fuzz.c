@@ -76,11 +76,13 @@ static size_t graft(char *p, size_t len)
 
 	if (draw(3) && from->len) {
 		size_t start = draw(from->len);
-		n = MIN(draw(from->len - start) + 1, INPUT_MAX - len);
+		n = draw(from->len - start) + 1;
+		n = MIN(n, INPUT_MAX - len); /* MIN evaluates twice */
 		memmove(p + at + n, p + at, len - at);
 		memcpy(p + at, from->data + start, n);
 	} else {
-		n = MIN(draw(draw(8) ? 4 : 40000) + 1, INPUT_MAX - len);
+		n = draw(draw(8) ? 4 : 40000) + 1;
+		n = MIN(n, INPUT_MAX - len);
 		memmove(p + at + n, p + at, len - at);
 		memset(p + at, telling(), n);
 	}
