@@ -148,12 +148,13 @@ static void bad_paths_are_refused(void)
 static void too_large_is_refused(void)
 {
 	_cleanup_buf_ struct buf b = {0};
-	_cleanup_free_ char *data = xcalloc(1, IDENTITY_MAX);
+	enum { limit = IDENTITY_MAX };
+	_cleanup_free_ char *data = xcalloc(1, limit);
 	struct err err = ERR_INIT;
 	struct newc *n = newc_new();
 
 	newc_add(n, "small", 0644, data, 1);
-	newc_add(n, "large", 0644, data, IDENTITY_MAX);
+	newc_add(n, "large", 0644, data, limit);
 	CHECK_INT(newc_finish(n, &b, &err), -EFBIG);
 	CHECK(strstr(err.text, "large"));
 	CHECK_INT(b.len, 0);

@@ -15,6 +15,8 @@
 #include "host/newc.h"
 #include "identity.h"
 
+enum { ARCHIVE_MAX = IDENTITY_MAX };
+
 struct newc {
 	struct archive *archive;
 	struct buf out;
@@ -29,8 +31,8 @@ static la_ssize_t newc_write(
 {
 	struct newc *n = userdata;
 
-	if (len > IDENTITY_MAX - n->out.len) {
-		archive_set_error(a, EFBIG, "more than %d bytes", IDENTITY_MAX);
+	if (len > ARCHIVE_MAX - n->out.len) {
+		archive_set_error(a, EFBIG, "more than %d bytes", ARCHIVE_MAX);
 		return -1;
 	}
 	buf_append(&n->out, data, len);

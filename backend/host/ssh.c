@@ -191,6 +191,12 @@ static void call_done(struct ssh_job *j, bool cancelled)
 	    buf_str(&j->errout), &j->err, j->userdata);
 }
 
+static bool is_cancelled(const struct ssh_note *n)
+{
+	return (n->kind == NOTE_OUTPUT || n->kind == NOTE_DONE) &&
+	       n->job->cancelled;
+}
+
 /* One note; s may be given up afterwards. */
 static void deliver(struct ssh *s, struct ssh_note *n, bool cancelled)
 {
@@ -223,7 +229,7 @@ static void on_notes(int fd, uint32_t events, void *userdata)
 	s->refs++;
 	for (int i = 0; s->notes && i < NOTES_A_ROUND; i++) {
 		struct ssh_note *n = s->notes;
-		bool cancelled = n->job && n->job->cancelled;
+		bool cancelled = is_cancelled(n);
 
 		s->notes = n->next;
 		s->n_notes--;

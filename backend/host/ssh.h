@@ -76,7 +76,7 @@ struct ssh_run {
  * job is void once done has fired.  -ENOTCONN when the session is broken,
  * -EAGAIN when SSH_JOBS_MAX wait, -E2BIG for a too long argv. */
 #define SSH_JOBS_MAX    1024
-#define SSH_COMMAND_MAX (128 * 1024)
+#define SSH_COMMAND_MAX 8192 /* bytes; dropbear takes 9000 */
 int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
     struct err *err);
 /* Writes a file whole or not at all (temporary name, mode, owner, rename). */

@@ -11,6 +11,7 @@
 
 #define ED25519     "ssh-ed25519"
 #define ED25519_LEN 32               /* of the seed, and of the public key */
+#define PAIR_LEN    64               /* seed||public */
 #define MAGIC       "openssh-key-v1" /* with its NUL */
 #define BLOCK       8 /* what an unencrypted private part is padded to */
 #define PEM_BEGIN   "-----BEGIN OPENSSH PRIVATE KEY-----\n"
@@ -94,12 +95,12 @@ static void private_file(
 
 	secret_reserve(&part, KIB + SSH_COMMENT_MAX);
 	secret_reserve(&raw, 2 * KIB + SSH_COMMENT_MAX);
-	secret_reserve(&text, 4 * KIB + 2 * SSH_COMMENT_MAX);
+	secret_reserve(&text, 4 * KIB + 2ULL * SSH_COMMENT_MAX);
 	random_bytes(&check, sizeof(check));
 	put_u32(&part, check);
 	put_u32(&part, check);
 	put_public_blob(&part, k);
-	put_u32(&part, 2 * ED25519_LEN);
+	put_u32(&part, PAIR_LEN);
 	buf_append(&part, k->seed, sizeof(k->seed));
 	buf_append(&part, k->pub, sizeof(k->pub));
 	put_string(&part, comment, strlen(comment));
@@ -195,7 +196,7 @@ static bool find_ed25519(struct reader r, const uint8_t **ret)
 	    check1 != check2 || !take_string(&part, &type) ||
 	    !is_text(&type, ED25519) || !take_string(&part, &pub) ||
 	    pub.len != ED25519_LEN || !take_string(&part, &key) ||
-	    key.len != 2 * ED25519_LEN)
+	    key.len != PAIR_LEN)
 		return false;
 	*ret = key.at;
 	return memcmp(key.at + ED25519_LEN, pub.at, ED25519_LEN) == 0;
@@ -221,7 +222,7 @@ static bool pem_decode(const char *text, struct buf *ret)
 	ok = EVP_DecodeUpdate(ctx, (unsigned char *)ret->data, &n,
 		 (const unsigned char *)at, (int)(end - at)) >= 0 &&
 	     EVP_DecodeFinal(ctx, (unsigned char *)ret->data + n, &last) == 1;
-	ret->len = (size_t)(n + last);
+	ret->len = (size_t)n + (size_t)last;
 	EVP_ENCODE_CTX_free(ctx);
 	return ok;
 }
@@ -236,7 +237,7 @@ bool ssh_ed25519_dropbear(const char *text, struct buf *ret)
 		(struct reader){(const uint8_t *)raw.data, raw.len}, &key))
 		return false;
 	put_string(ret, ED25519, strlen(ED25519));
-	put_u32(ret, 2 * ED25519_LEN);
-	buf_append(ret, key, (size_t)2 * ED25519_LEN);
+	put_u32(ret, PAIR_LEN);
+	buf_append(ret, key, PAIR_LEN);
 	return true;
 }

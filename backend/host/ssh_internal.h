@@ -48,9 +48,9 @@ int ssh_key_parse(const char *text, ssh_key *ret, struct err *err);
 /* "SHA256:..."; owned text for a sentence. */
 char *ssh_key_fingerprint(ssh_key key);
 
-#define SSH_PIECE       (32 * 1024)  /* read or written at once */
-#define SSH_QUEUE_MAX   (256 * 1024) /* bytes on their way to the loop */
-#define SSH_OUTPUT_KEPT (64 * 1024)  /* of stdout and stderr each */
+#define SSH_PIECE       (32 * KIB)  /* read or written at once */
+#define SSH_QUEUE_MAX   (256 * KIB) /* bytes on their way to the loop */
+#define SSH_OUTPUT_KEPT (64 * KIB)  /* of stdout and stderr each */
 
 struct ssh_job {
 	struct ssh *ssh;

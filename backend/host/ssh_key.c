@@ -4,6 +4,7 @@
  * user brings may be of any kind that libssh reads.  Key files appear whole
  * or not at all, are synced, and a private one is never written over.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -74,6 +75,7 @@ static int ensure_public(const char *path, const char *comment, struct err *err)
 
 	if (rc)
 		return rc;
+	assert(key);
 	if (file_read(AT_FDCWD, pub, KEY_FILE_MAX, &have) == 0 &&
 	    strncmp(buf_str(&have), key, strlen(key)) == 0 &&
 	    strchr(" \n", buf_str(&have)[strlen(key)]))

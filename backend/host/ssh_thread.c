@@ -22,7 +22,7 @@
 
 #include "host/ssh_internal.h"
 
-#define STACK_SIZE  (1024 * 1024)
+#define STACK_SIZE  MIB
 #define ASK_AFTER   (10 * USEC_PER_SEC) /* of silence: keepalive */
 #define DEAD_AFTER  (10 * USEC_PER_SEC) /* without an answer to that */
 #define WAIT_AT_END (2 * USEC_PER_SEC)  /* of the process, for threads */
@@ -239,6 +239,8 @@ static int exchange_keys(struct ssh_thread *t, uint64_t until, struct err *err)
 	if (rc == SSH_OK)
 		return 0;
 	why = ssh_get_error(t->session);
+	if (!*why)
+		why = "the server broke the protocol";
 	if (strstr(why, "server host key algo"))
 		return err_set(err, -EACCES,
 		    "%s: the server has no host key of the pinned kind (%s)",
@@ -370,8 +372,7 @@ static void *thread_main(void *userdata)
 		if (t.err.code)
 			ssh_tell_broken(t.s, true, &t.err);
 	}
-	if (t.event && !t.err.code)
-		ssh_disconnect(t.session);
+	/* No ssh_disconnect(): it forgets a socket that it was given, open. */
 	ssh_event_free(t.event);
 	ssh_free(t.session);
 	util_closep(&t.fd);
