@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "fs/ops.h"
@@ -66,9 +67,10 @@ static int run_fusermount(const char *path)
 int session_take_over(const char *path, struct err *err)
 {
 	_cleanup_free_ char *type = NULL;
-	struct stat st;
+	struct statfs st;
 
-	if (lstat(path, &st) < 0 && errno == ENOTCONN) {
+	/* Not stat(2): attributes of the dead are still in the kernel's cache. */
+	if (statfs(path, &st) < 0 && errno == ENOTCONN) {
 		if (umount2(path, MNT_DETACH) < 0 && run_fusermount(path) < 0)
 			return err_set(err, -EBUSY,
 			    "%s: a dead daemon's mount is there and can't be "
