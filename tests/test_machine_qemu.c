@@ -788,6 +788,16 @@ static void console_is_bounded(void)
 	CHECK_INT(machine_qemu.console_read(r.m, 0, oldest, data, 16), 16);
 	CHECK(data[0] != 0);
 	CHECK_INT(machine_qemu.console_read(r.m, 0, 1ULL << 40, data, 16), 0);
+	/* Not a byte is lost or there twice. */
+	char text[8192];
+	ssize_t n =
+	    machine_qemu.console_read(r.m, 0, oldest, text, sizeof(text) - 1);
+	CHECK(n > 1000);
+	text[MAX(n, 0)] = '\0';
+	char *line = strchr(text, '\n');
+	for (char *next; line && (next = strchr(line + 1, '\n')); line = next)
+		if (strncmp(line, "\nall work and no play\n", 22) != 0)
+			CHECK_STR(line, "a line");
 	/* The next daemon finds the same. */
 	rig_daemon_dies(&r);
 	rig_open(&r);

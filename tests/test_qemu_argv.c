@@ -17,8 +17,7 @@
 		     " -mon chardev=qmp,mode=control"                          \
 		     " -chardev pipe,id=events,path=events"                    \
 		     " -mon chardev=events,mode=control"                       \
-		     " -chardev socket,id=console,path=console,server=on,"     \
-		     "wait=off,logfile=console.log,logappend=on"               \
+		     " -chardev pipe,id=console,path=console"                  \
 		     " -device isa-serial,chardev=console,index=0"
 #define IDENTITY                                                               \
 	" -chardev socket,id=identity,path=identity,server=on,wait=off"        \

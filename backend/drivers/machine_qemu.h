@@ -31,7 +31,8 @@ extern const struct machine_driver machine_qemu;
  * off at sockaddr_un's 108 bytes without a word. */
 #define ENDPOINT_MAX 91
 
-/* --- pure: machine_qemu_argv.c, machine_qemu_slice.c ------------------------ */
+/* --- pure: machine_qemu_argv.c, machine_qemu_slice.c ------------------------
+ */
 
 struct qemu_argv {
 	const char *name; /* of the node */
@@ -48,12 +49,14 @@ void qemu_disk_serial(const char *disk_name, char ret[21]);
 struct machine_slice *qemu_slice_copy(const struct machine_slice *s);
 void qemu_slice_free(struct machine_slice *s);
 
-/* --- checks: machine_qemu_check.c ------------------------------------------- */
+/* --- checks: machine_qemu_check.c -------------------------------------------
+ */
 
 /* Kernel and initrd are readable, ports free, endpoints short enough. */
 int qemu_check(const struct machine_slice *s, struct err *err);
 
-/* --- accelerator: machine_qemu_accel.c ------------------------------------- */
+/* --- accelerator: machine_qemu_accel.c -------------------------------------
+ */
 
 struct qemu_accel;
 /* One answer for all handles of a loop, kept while one of them is open. */
@@ -67,29 +70,32 @@ int qemu_accel_ask(struct qemu_accel *a, const char *dir,
     struct qemu_accel_wait **ret, struct err *err);
 void qemu_accel_wait_free(struct qemu_accel_wait *w);
 
-/* --- disk files: machine_qemu_disk.c ---------------------------------------- */
+/* --- disk files: machine_qemu_disk.c ----------------------------------------
+ */
 
 struct qemu_disk_job;
 /* Makes the file when it is missing, grows a smaller one.  done is not called
  * from within; *ret_size of it: bytes that a guest will see. */
 int qemu_disk_ensure(struct loop *l, const struct machine_disk *d,
-    void (*done)(int code, uint64_t size, const struct err *err,
-	void *userdata),
+    void (*done)(
+	int code, uint64_t size, const struct err *err, void *userdata),
     void (*log)(const char *text, void *userdata), void *userdata,
     struct qemu_disk_job **ret, struct err *err);
 void qemu_disk_job_free(struct qemu_disk_job *j);
 /* Virtual size of an existing file; -ENOENT; -EINVAL when it is not of that
  * format. */
-int qemu_disk_size(const char *path, enum disk_format format, uint64_t *ret,
-    struct err *err);
+int qemu_disk_size(
+    const char *path, enum disk_format format, uint64_t *ret, struct err *err);
 
-/* --- console: machine_qemu_console.c ---------------------------------------- */
+/* --- console: machine_qemu_console.c ----------------------------------------
+ */
 
 struct qemu_console;
 struct qemu_console_callbacks {
-	void (*grew)(void *userdata);     /* also: room to type again */
-	void (*asked)(void *userdata);    /* MARK_WAITING in new output */
-	void (*caught_up)(void *userdata); /* first look at an old log is done */
+	void (*grew)(void *userdata);  /* also: room to type again */
+	void (*asked)(void *userdata); /* MARK_WAITING in new output */
+	void (*caught_up)(
+	    void *userdata); /* first look at an old log is done */
 };
 int qemu_console_new(struct loop *l, const char *state_dir,
     const struct qemu_console_callbacks *cb, void *userdata,
@@ -105,11 +111,11 @@ void qemu_console_prune(const char *state_dir, unsigned keep);
  * new, so a question in it is not answered. */
 int qemu_console_begin(
     struct qemu_console *c, uint64_t launch, bool adopted, struct err *err);
-/* Takes a connected socket. */
-int qemu_console_attach(struct qemu_console *c, int fd);
+/* Opens what is typed into. */
+int qemu_console_attach(struct qemu_console *c, int folder);
 bool qemu_console_attached(const struct qemu_console *c);
 bool qemu_console_caught_up(const struct qemu_console *c);
-/* The machine has ended: reads what is left and closes the socket. */
+/* The machine has ended: reads what is left. */
 void qemu_console_end(struct qemu_console *c);
 /* Fills marked, last_output and last_line. */
 void qemu_console_look(struct qemu_console *c, struct machine_look *ret);
@@ -118,9 +124,11 @@ ssize_t qemu_console_read(struct qemu_console *c, uint64_t launch, uint64_t off,
 void qemu_console_stat(struct qemu_console *c, uint64_t *ret_launch,
     uint64_t *ret_size, uint64_t *ret_oldest);
 /* -EAGAIN: full or not connected. */
-ssize_t qemu_console_write(struct qemu_console *c, const void *data, size_t len);
+ssize_t qemu_console_write(
+    struct qemu_console *c, const void *data, size_t len);
 
-/* --- record: machine_qemu_record.c ------------------------------------------ */
+/* --- record: machine_qemu_record.c ------------------------------------------
+ */
 
 /* Between commands that plug: neither the old nor a new network. */
 #define PLUG_UNKNOWN UINT64_MAX
@@ -151,7 +159,8 @@ enum machine_end qemu_record_end(
 /* QEMU's last words: a line of `stderr` without its program's name. */
 void qemu_record_words(int folder, struct buf *ret);
 
-/* --- the handle -------------------------------------------------------------- */
+/* --- the handle --------------------------------------------------------------
+ */
 
 enum qemu_doing { IDLE, OBSERVING, STARTING, PRESSING, KILLING, APPLYING };
 
@@ -168,7 +177,8 @@ struct qemu {
 	/* the operation under way */
 	struct op *op;
 	enum qemu_doing doing;
-	unsigned generation; /* of operations: answers to old ones are dropped */
+	unsigned
+	    generation; /* of operations: answers to old ones are dropped */
 	struct machine_slice *slice;
 	struct loop_source *finish, *op_timer;
 	bool finished, cancelled;
@@ -190,11 +200,11 @@ struct qemu {
 	struct qemu_record record;
 	struct loop_source *connect, *kill_timer, *said;
 	uint64_t attached; /* when, CLOCK_MONOTONIC */
-	bool ready;   /* QMP is */
+	bool ready;        /* QMP is */
 	bool status_known, running, sizes_known;
 	bool out_of_space; /* paused by QEMU until the host has room */
 	bool live;         /* a start has come to links and sizes */
-	unsigned kills; /* steps taken to end it */
+	unsigned kills;    /* steps taken to end it */
 	uint64_t disk_size[DISKS_MAX];
 	size_t n_disks;
 	unsigned live_step;
@@ -221,8 +231,8 @@ void qemu_ask_status(struct qemu *q);
 /* One QMP command; fn is dropped when the operation that asked is over.
  * arguments: JSON text or NULL. */
 int qemu_ask(struct qemu *q, const char *command, const char *arguments,
-    void (*fn)(struct qemu *q, int code, const char *result,
-	const struct err *err));
+    void (*fn)(
+	struct qemu *q, int code, const char *result, const struct err *err));
 void qemu_plugs_to_look(struct qemu *q);
 
 /* machine_qemu_live.c */

@@ -100,9 +100,8 @@ static void add_control(char ***v, const struct machine_slice *s)
 	 * whether or not somebody listened. */
 	push2(v, "-chardev", "pipe,id=events,path=events");
 	push2(v, "-mon", "chardev=events,mode=control");
-	push2(v, "-chardev",
-	    "socket,id=console,path=console,server=on,wait=off,"
-	    "logfile=console.log,logappend=on");
+	/* Out into the log, in from a FIFO. */
+	push2(v, "-chardev", "pipe,id=console,path=console");
 	push2(v, "-device", "isa-serial,chardev=console,index=0");
 	if (s->identity) {
 		push2(v, "-chardev",

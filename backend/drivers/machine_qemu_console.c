@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The serial console.  QEMU appends what the machine prints to a log, with or
- * without a daemon; the log is what is read here.  The socket is drained (a
- * client that does not read would stall the guest) and typed to; its bytes
- * only tell that the log will grow, for QEMU writes it a moment later.
+ * The serial console.  QEMU writes what the machine prints into a log, with or
+ * without a daemon, and reads what is typed from a FIFO.  (Not a socket with
+ * a log beside it: a full socket stalls the guest, and QEMU 7.2 then logs a
+ * byte again with every try.)
  *
  * One log a run: state_dir/console-<launch>.log.  Of each the newest
  * CONSOLE_MAX bytes are kept: what is older is given back to the file system
@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,11 +23,9 @@
 #define CONSOLE_MAX (64 * MIB)   /* of a run's log; RACKFS_CONSOLE_MAX */
 #define BLOCK       4096         /* what file systems give back */
 #define LOOK_SIZE   (256 * 1024) /* bytes a look */
-#define DRAIN_SIZE  (8 * 1024)
-/* QEMU hands bytes on one by one: after a piece this small, the socket is left
- * alone for a moment, so that a wake-up takes more than one. */
-#define SMALL        64
-#define PAUSE        USEC_PER_MSEC
+/* From the first byte of some output to a look at all of it. */
+#define SETTLE       (10 * USEC_PER_MSEC)
+#define POLL         (250 * USEC_PER_MSEC) /* where inotify can't be had */
 #define LINE_SIZE    256
 #define MARK_LONGEST 64
 
@@ -46,15 +43,12 @@ struct qemu_console {
 	int log;
 	uint64_t size, oldest, looked;
 	uint64_t answer_from; /* a question before it is old */
-	struct loop_source *timer;
+	struct loop_source *watch, *timer;
 	bool caught_up;
 
-	int fd;
+	int fd; /* of the FIFO, to type */
 	struct loop_source *io;
-	bool full;   /* a write found no room */
-	bool paused; /* not drained until pause_timer */
-	struct loop_source *pause_timer;
-	unsigned again; /* looks since the last output */
+	bool full; /* a write found no room */
 
 	bool marked;
 	uint64_t last_output;
@@ -221,10 +215,24 @@ static bool look_piece(struct qemu_console *c)
 	return true;
 }
 
-/* QEMU writes its log after it has handed on: looked again, ever later, for
- * what was not there yet. */
-static const uint64_t settle[] = {10 * USEC_PER_MSEC, 20 * USEC_PER_MSEC,
-    200 * USEC_PER_MSEC, 2 * USEC_PER_SEC};
+/* Output comes in single bytes: the first one ends the watch, and the look
+ * that takes all of them begins a new one. */
+static void on_inotify(const struct inotify_event *event, void *userdata)
+{
+	struct qemu_console *c = userdata;
+
+	loop_source_free(TAKE_PTR(c->watch));
+	loop_timer_set(c->timer, loop_now(c->loop) + SETTLE);
+}
+
+static void watch(struct qemu_console *c)
+{
+	_cleanup_free_ char *path = qemu_console_path(c->state_dir, c->launch);
+
+	if (!c->watch && c->log >= 0)
+		loop_add_inotify(
+		    c->loop, path, IN_MODIFY, on_inotify, c, &c->watch);
+}
 
 static void on_timer(void *userdata)
 {
@@ -234,45 +242,20 @@ static void on_timer(void *userdata)
 
 	if (c->log < 0)
 		return;
+	watch(c); /* before the look: nothing falls between */
 	bool grew = look_piece(c);
-	if (c->looked < c->size) {
+	if (c->looked < c->size)
 		loop_timer_set(c->timer, now);
-	} else {
-		c->caught_up = true;
-		if (++c->again < ARRAY_SIZE(settle))
-			loop_timer_set(c->timer, now + settle[c->again]);
-	}
+	else if (!c->watch)
+		loop_timer_set(c->timer, now + POLL);
+	c->caught_up = c->caught_up || c->looked >= c->size;
 	if (!was_caught_up && c->caught_up)
 		c->cb.caught_up(c->userdata);
 	if (grew)
 		c->cb.grew(c->userdata);
 }
 
-static void look_soon(struct qemu_console *c)
-{
-	if (c->again == 0)
-		return; /* one is due */
-	c->again = 0;
-	loop_timer_set(c->timer, loop_now(c->loop) + settle[0]);
-}
-
-/* --- a run ------------------------------------------------------------------
- */
-
-static void poll_for(struct qemu_console *c)
-{
-	loop_io_events(c->io, (c->paused ? 0 : (uint32_t)EPOLLIN) |
-				  (c->full ? (uint32_t)EPOLLOUT : 0));
-}
-
-static void on_pause_over(void *userdata)
-{
-	struct qemu_console *c = userdata;
-
-	c->paused = false;
-	if (c->io)
-		poll_for(c);
-}
+/* --- a run ------------------------------------------------------------- */
 
 int qemu_console_new(struct loop *l, const char *state_dir,
     const struct qemu_console_callbacks *cb, void *userdata,
@@ -290,11 +273,7 @@ int qemu_console_new(struct loop *l, const char *state_dir,
 	c->max = max ? strtoull(max, NULL, 10) : 0;
 	if (c->max == 0)
 		c->max = CONSOLE_MAX;
-	c->again = ARRAY_SIZE(settle);
 	int r = loop_add_timer(l, USEC_NEVER, on_timer, c, &c->timer);
-	if (r >= 0)
-		r = loop_add_timer(
-		    l, USEC_NEVER, on_pause_over, c, &c->pause_timer);
 	if (r < 0) {
 		qemu_console_free(c);
 		return err_errno(err, r, "console");
@@ -303,7 +282,7 @@ int qemu_console_new(struct loop *l, const char *state_dir,
 	return 0;
 }
 
-static void drop_socket(struct qemu_console *c)
+static void drop_input(struct qemu_console *c)
 {
 	loop_source_free(TAKE_PTR(c->io));
 	util_closep(&c->fd);
@@ -313,6 +292,7 @@ static void drop_socket(struct qemu_console *c)
 
 static void drop_log(struct qemu_console *c)
 {
+	loop_source_free(TAKE_PTR(c->watch));
 	util_closep(&c->log);
 	c->log = -1;
 }
@@ -321,10 +301,9 @@ void qemu_console_free(struct qemu_console *c)
 {
 	if (!c)
 		return;
-	drop_socket(c);
+	drop_input(c);
 	drop_log(c);
 	loop_source_free(c->timer);
-	loop_source_free(c->pause_timer);
 	free(c->state_dir);
 	free(c);
 }
@@ -335,13 +314,12 @@ int qemu_console_begin(
 	_cleanup_free_ char *path = qemu_console_path(c->state_dir, launch);
 	struct stat st;
 
-	drop_socket(c);
+	drop_input(c);
 	drop_log(c);
 	c->launch = launch;
 	c->size = c->oldest = c->looked = c->answer_from = 0;
 	c->marked = false;
 	c->carried = c->line_len = c->last_len = 0;
-	c->again = ARRAY_SIZE(settle);
 	c->last_output = now_mono();
 	c->caught_up = true;
 	c->log = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -360,29 +338,9 @@ int qemu_console_begin(
 		c->last_output = mono - ago;
 		c->answer_from = c->size;
 		c->caught_up = false;
-		c->again = 0;
-		loop_timer_set(c->timer, loop_now(c->loop));
 	}
+	loop_timer_set(c->timer, loop_now(c->loop));
 	return 0;
-}
-
-static void drain(struct qemu_console *c)
-{
-	char data[DRAIN_SIZE];
-	ssize_t n = read(c->fd, data, sizeof(data));
-
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-		drop_socket(c);
-		return;
-	}
-	if (n <= 0)
-		return;
-	look_soon(c);
-	if (n < SMALL) {
-		c->paused = true;
-		loop_timer_set(c->pause_timer, loop_now(c->loop) + PAUSE);
-		poll_for(c);
-	}
 }
 
 static void on_io(int fd, uint32_t events, void *userdata)
@@ -391,22 +349,22 @@ static void on_io(int fd, uint32_t events, void *userdata)
 
 	if (events & EPOLLOUT && c->full) {
 		c->full = false;
-		poll_for(c);
+		loop_io_events(c->io, 0);
 		c->cb.grew(c->userdata);
 	}
-	if (c->io && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-		drain(c);
 }
 
-int qemu_console_attach(struct qemu_console *c, int fd)
+int qemu_console_attach(struct qemu_console *c, int folder)
 {
-	drop_socket(c);
-	c->fd = fd;
-	c->paused = false;
-	int r = loop_add_io(c->loop, fd, EPOLLIN, on_io, c, &c->io);
+	drop_input(c);
+	/* For reading as well: so there is always a reader, and no SIGPIPE
+	 * when QEMU ends. */
+	c->fd = openat(folder, "console.in", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (c->fd < 0)
+		return -errno;
+	int r = loop_add_io(c->loop, c->fd, 0, on_io, c, &c->io);
 	if (r < 0)
-		drop_socket(c);
-	look_soon(c);
+		drop_input(c);
 	return r;
 }
 
@@ -424,7 +382,7 @@ void qemu_console_end(struct qemu_console *c)
 {
 	bool grew = false;
 
-	drop_socket(c);
+	drop_input(c);
 	loop_timer_set(c->timer, USEC_NEVER);
 	while (c->log >= 0 && look_piece(c))
 		grew = true;
@@ -486,12 +444,12 @@ ssize_t qemu_console_write(struct qemu_console *c, const void *data, size_t len)
 {
 	if (c->fd < 0)
 		return -EAGAIN;
-	ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t n = write(c->fd, data, len);
 	if (n >= 0)
 		return n;
 	if (errno != EAGAIN)
 		return -errno;
 	c->full = true;
-	poll_for(c);
+	loop_io_events(c->io, EPOLLOUT);
 	return -EAGAIN;
 }

@@ -130,7 +130,7 @@ void qemu_record_events_again(int folder)
 	/* The greeting, then the answer to qmp_capabilities. */
 	if (n <= 0 || memmem(data, (size_t)n, "\"return\"", 8))
 		return;
-	fifo = openat(folder, "events.in", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	fifo = openat(folder, "events.in", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fifo >= 0)
 		write_all(fifo, CAPABILITIES, strlen(CAPABILITIES));
 }

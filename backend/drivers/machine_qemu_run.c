@@ -220,9 +220,8 @@ static void connect_missing(struct qemu *q)
 	struct err err = ERR_INIT;
 	int fd;
 
-	if (!qemu_console_attached(q->console) &&
-	    (fd = launch_connect(q->launch, "console")) >= 0)
-		qemu_console_attach(q->console, fd);
+	if (!qemu_console_attached(q->console))
+		qemu_console_attach(q->console, launch_folder(q->launch));
 	if (q->record.identity && !q->id &&
 	    (fd = launch_connect(q->launch, "identity")) >= 0)
 		qemu_identity_new(
@@ -424,6 +423,8 @@ int qemu_attach(struct qemu *q, bool adopted, struct err *err)
 	if (adopted)
 		qemu_log(q, "adopted QEMU, pid %d", (int)q->look.pid);
 	say(q, false);
+	if (q->console_changed)
+		q->console_changed(q->env.owner);
 	qemu_changed(q);
 	return 0;
 }

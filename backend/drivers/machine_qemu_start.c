@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "machine_qemu.h"
@@ -57,8 +58,9 @@ static int prepare(int folder, void *userdata, struct err *err)
 	if (fd < 0)
 		return err_errno(
 		    err, -errno, "the console's log %s can't be created", log);
-	if (symlinkat(log, folder, "console.log") < 0)
-		return err_errno(err, -errno, "console.log");
+	if (symlinkat(log, folder, "console.out") < 0 ||
+	    mkfifoat(folder, "console.in", 0600) < 0)
+		return err_errno(err, -errno, "the console's FIFO");
 	int r = qemu_record_events(folder, &q->events_fifo, err);
 	if (r < 0)
 		return r;
@@ -147,6 +149,8 @@ static void next_disk(struct qemu *q)
 	struct err err = ERR_INIT;
 	int r;
 
+	op_progress(q->op, -1, "%s",
+	    q->disk < q->slice->n_disks ? "disk file" : "QEMU");
 	if (q->disk < q->slice->n_disks)
 		r = qemu_disk_ensure(q->env.loop, &q->slice->disks[q->disk],
 		    on_disk, log_text, q, &q->disk_job, &err);
