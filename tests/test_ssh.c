@@ -396,6 +396,29 @@ static void two_hundred_jobs_on_one_session(void)
 	ssh_close(x.s);
 }
 
+static void a_long_command_runs(void)
+{
+	_cleanup_free_ char *word = xcalloc(1, SSH_ARGV_MAX);
+	char *argv[] = {"printf", "%s.%s", word, "it's", NULL};
+	_cleanup_(ran_done) struct ran r = {0};
+	struct seen x;
+
+	NEED_SSHD();
+	connect_sshd(&x);
+	memset(word, 'w', SSH_ARGV_MAX - 100);
+	run_job(x.s, &r,
+	    (struct ssh_run){
+		.argv = argv,
+		.max_output = 2ULL * SSH_ARGV_MAX,
+	    });
+	turn_until(&r.ended, LONG);
+	CHECK_INT(r.code, 0);
+	CHECK_INT(r.status, 0);
+	CHECK_INT(r.out.len, SSH_ARGV_MAX - 100 + 5);
+	CHECK(strstr(buf_str(&r.out), "ww.it's"));
+	ssh_close(x.s);
+}
+
 static void too_much_is_refused(void)
 {
 	_cleanup_free_ char *word = xcalloc(1, SSH_COMMAND_MAX + 1);
@@ -409,6 +432,8 @@ static void too_much_is_refused(void)
 	NEED_SSHD();
 	connect_sshd(&x);
 	memset(word, 'x', SSH_COMMAND_MAX);
+	r.input = "x";
+	r.input_len = 1;
 	CHECK_INT(ssh_run(x.s, &r, NULL, &err), -E2BIG);
 	r.argv = (char *const[]){NULL};
 	CHECK_INT(ssh_run(x.s, &r, NULL, &err), -EINVAL);
@@ -757,6 +782,7 @@ static const struct test_case cases[] = {
     CASE(a_job_is_cancelled),
     CASE(a_left_over_child_is_not_waited_for),
     CASE(two_hundred_jobs_on_one_session),
+    CASE(a_long_command_runs),
     CASE(too_much_is_refused),
     CASE(a_file_is_written),
     CASE(a_lock_is_waited_for),

@@ -14,10 +14,8 @@
 #include <unistd.h>
 
 #include "host/ssh_internal.h"
-#include "identity.h"
 
-#define DEFAULT_TIMEOUT (60 * USEC_PER_SEC)
-#define NOTES_A_ROUND   64 /* then others on the loop have their turn */
+#define NOTES_A_ROUND 64 /* then others on the loop have their turn */
 
 static void wake(int fd)
 {
@@ -28,25 +26,10 @@ static void wake(int fd)
 		;
 }
 
-static void job_free(struct ssh_job *j)
-{
-	if (!j)
-		return;
-	free(j->name);
-	free(j->command);
-	if (j->input)
-		explicit_bzero(j->input, j->input_len);
-	free(j->input);
-	free(j->owned);
-	buf_done(&j->out);
-	buf_done(&j->errout);
-	free(j);
-}
-
 static void note_free(struct ssh_note *n)
 {
 	if (n->kind == NOTE_DONE)
-		job_free(n->job);
+		ssh_job_free(n->job);
 	free(n);
 }
 
@@ -334,38 +317,9 @@ void ssh_close(struct ssh *s)
 	}
 	for (; j; j = next_job) {
 		next_job = j->next;
-		job_free(j);
+		ssh_job_free(j);
 	}
 	ssh_unref(s);
-}
-
-static char *quoted_command(const struct ssh_run *r)
-{
-	_cleanup_free_ char *argv = strv_quote(r->argv);
-
-	/* Both busybox's flock and that of util-linux take it so. */
-	return r->lock ? xasprintf("flock %s %s", GUEST_LOCK, argv)
-		       : TAKE_PTR(argv);
-}
-
-static struct ssh_job *job_new(struct ssh *s, const struct ssh_run *r)
-{
-	struct ssh_job *j = xcalloc(1, sizeof(*j));
-
-	j->ssh = s;
-	j->name = xstrdup(r->argv[0]);
-	j->command = quoted_command(r);
-	if (r->input_len) {
-		j->input = xmalloc(r->input_len);
-		memcpy(j->input, r->input, r->input_len);
-		j->input_len = r->input_len;
-	}
-	j->max_output = r->max_output ? r->max_output : SSH_OUTPUT_KEPT;
-	j->timeout = r->timeout ? r->timeout : DEFAULT_TIMEOUT;
-	j->output = r->output;
-	j->done = r->done;
-	j->userdata = r->userdata;
-	return j;
 }
 
 int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
@@ -376,15 +330,9 @@ int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
 
 	if (!r->argv || !r->argv[0])
 		return err_set(err, -EINVAL, "SSH: an empty command");
-	j = job_new(s, r);
-	if (strlen(j->command) > SSH_COMMAND_MAX) {
-		rc = err_set(err, -E2BIG,
-		    "%s: its arguments are longer than %d bytes; hand them "
-		    "over by its input",
-		    j->name, SSH_COMMAND_MAX);
-		job_free(j);
+	rc = ssh_job_new(s, r, &j, err);
+	if (rc)
 		return rc;
-	}
 	pthread_mutex_lock(&s->lock);
 	if (s->broken)
 		rc = err_set(err, -ENOTCONN, "the SSH session to %s is closed",
@@ -402,7 +350,7 @@ int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (rc)
-		job_free(j);
+		ssh_job_free(j);
 	else if (ret)
 		*ret = j;
 	return rc;

@@ -74,9 +74,11 @@ struct ssh_run {
 };
 /* Jobs may be given before the session is connected.  ret may be NULL; the
  * job is void once done has fired.  -ENOTCONN when the session is broken,
- * -EAGAIN when SSH_JOBS_MAX wait, -E2BIG for a too long argv. */
+ * -EAGAIN when SSH_JOBS_MAX wait, -E2BIG for an argv that is longer, quoted,
+ * than SSH_ARGV_MAX, or than SSH_COMMAND_MAX when there is input. */
 #define SSH_JOBS_MAX    1024
-#define SSH_COMMAND_MAX 8192 /* bytes; dropbear takes 9000 */
+#define SSH_COMMAND_MAX 8192  /* bytes; dropbear takes 9000 */
+#define SSH_ARGV_MAX    98304 /* Linux takes 128 KiB in one word */
 int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
     struct err *err);
 /* Writes a file whole or not at all (temporary name, mode, owner, rename). */

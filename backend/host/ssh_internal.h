@@ -112,6 +112,11 @@ struct ssh {
 	size_t n_notes, noted; /* bytes of OUTPUT */
 };
 
+/* ssh_command.c */
+int ssh_job_new(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
+    struct err *err);
+void ssh_job_free(struct ssh_job *j);
+
 /* ssh.c, for the thread. */
 void ssh_unref(struct ssh *s);
 /* What is asked of the thread: 0: to go on; -ESHUTDOWN: to end; -ECANCELED: to
