@@ -131,7 +131,9 @@ static void force_node(struct node *n, struct parsed *p)
 	n->ssh_port = p->port;
 	n->driver = registry_node(n->spec->driver);
 	node_set_users(n, true);
-	n->guest_right = UNKNOWN;
+	/* Looked at again, and put right, beside what is up. */
+	if (n->guest_right == YES)
+		n->guest_right = NO;
 	if (n->disk_look)
 		n->disk_look->content = DISK_UNKNOWN;
 	node_reach_stale(n);

@@ -124,6 +124,8 @@ static struct plan_desired desired_of(const struct node *n)
 	const struct image *img = node_image(n);
 	bool ours = n->driver->virtual ||
 		    (img && img->spec->identity == IDENTITY_RACKFS);
+	/* A disk that came to the spec later is there at the next start. */
+	bool disk = s->disk.present && node_running_spec(n)->disk.present;
 
 	return (struct plan_desired){
 	    .power = n->meta.power,
@@ -133,7 +135,7 @@ static struct plan_desired desired_of(const struct node *n)
 	    .image = !n->driver->virtual,
 	    .network = !n->driver->virtual && n->n_nics > 0,
 	    .identity = ours,
-	    .disk = s->disk.present && s->disk.n_partitions > 0,
+	    .disk = disk && s->disk.n_partitions > 0,
 	    .boot_timeout = s->boot_timeout,
 	    .boot_silence = ours || s->has_boot_silence ? s->boot_silence : 0,
 	    .stop_timeout = s->stop_timeout,
@@ -268,7 +270,6 @@ static void stages_follow(struct node *n)
 {
 	const struct plan *p = &n->plan;
 	unsigned wanted = node_stages(n);
-	bool beside = p->state == STATE_UP && !p->settled;
 
 	if (n->meta.power != POWER_UP && p->state == STATE_DOWN) {
 		for (unsigned s = 0; n->stages && s < STAGES; s++)
@@ -276,6 +277,9 @@ static void stages_follow(struct node *n)
 		return;
 	}
 	if (p->state == STATE_STOPPING || n->meta.power != POWER_UP)
+		return;
+	/* What is mended beside a machine that is up is no stage of its way. */
+	if (p->state == STATE_UP && p->stage != STAGES && n->stages)
 		return;
 	if (!n->stages) {
 		n->stages = xcalloc(STAGES, sizeof(*n->stages));
@@ -285,8 +289,7 @@ static void stages_follow(struct node *n)
 	for (unsigned s = 0; s < STAGES; s++) {
 		enum stage_state to = STAGE_WAITING;
 
-		if (!(wanted & 1u << s) || p->stage == STAGES || s < p->stage ||
-		    (beside && s != p->stage))
+		if (!(wanted & 1u << s) || p->stage == STAGES || s < p->stage)
 			to = STAGE_DONE;
 		else if (s == p->stage)
 			to = n->tried.failed ? STAGE_FAILED : STAGE_RUNNING;
@@ -301,7 +304,7 @@ void node_stage_detail(
 {
 	struct stage_record *r;
 
-	if (!n->stages)
+	if (!n->stages || n->stages[stage].state != STAGE_RUNNING)
 		return;
 	r = &n->stages[stage];
 	if (r->percent == percent && r->detail && STREQ(r->detail, text))
