@@ -69,6 +69,8 @@ static void describe(struct judge *j)
 		buf_puts(&b, " on the whole disk");
 	} else if (f->disk.table[0]) {
 		buf_printf(&b, "a damaged %s partition table", f->disk.table);
+	} else if (j->v->content == DISK_OURS_PARTIAL) {
+		buf_puts(&b, "half of a partition table of ours");
 	} else {
 		buf_puts(&b, "data in no format that is known");
 	}
@@ -214,7 +216,9 @@ static bool judge_fs(struct judge *j, size_t i)
 		return true;
 	if (is_empty(s)) {
 		j->v->mkfs[i] = !j->laid_out;
-		because(j, "partition %u has no %s yet", p->number, type);
+		if (j->laid_out)
+			because(
+			    j, "partition %u has lost its %s", p->number, type);
 		return !j->laid_out;
 	}
 	if (!STREQ(s->type, type) ||
@@ -228,10 +232,7 @@ static bool judge_fs(struct judge *j, size_t i)
 		    p->spec->label ? p->spec->label : "");
 		return false;
 	}
-	if (!j->laid_out && !j->proven && !in_use(j, p)) {
-		because(j, "partition %u may have been cut short", p->number);
-		j->v->unproven[i] = true;
-	}
+	j->v->unproven[i] = !j->laid_out && !j->proven && !in_use(j, p);
 	return true;
 }
 
@@ -280,6 +281,12 @@ static enum disk_content judge_parts(struct judge *j)
 	j->v->mounted = true;
 	for (size_t i = 0; i < j->l->n; i++) {
 		judge_mount(j, i);
+		if (j->v->mkfs[i])
+			because(j, "partition %u is not formatted yet",
+			    j->l->parts[i].number);
+		if (j->v->unproven[i])
+			because(j, "partition %u may have been cut short",
+			    j->l->parts[i].number);
 		partial = partial || j->v->mkfs[i] || j->v->unproven[i];
 		grown = grown || j->v->grow_fs[i];
 	}
@@ -301,7 +308,6 @@ static enum disk_content judge_disk(struct judge *j)
 		if (f->disk.status == 2 && !j->laid_out && l->uuid[0] &&
 		    strcasecmp(f->tail_uuid, l->uuid) == 0) {
 			j->v->write_table = true;
-			because(j, "half of our partition table");
 			return DISK_OURS_PARTIAL;
 		}
 		return DISK_FOREIGN;
