@@ -43,7 +43,7 @@ bad "a key twice" EINVAL 'cpus.*(twice|duplicate)|(twice|duplicate).*cpus' \
 bad "a key twice, deep inside" EINVAL '(twice|duplicate)' \
 	<<<'{"nics":{"lan":{"link":"up","link":"up"}}}'
 bad "1e999" EINVAL '(range|large|big)' <<<'{"cpus":1e999}'
-bad "a number of 400 digits" EINVAL '(range|large|big|long)' \
+bad "a number of 400 digits" EINVAL '(range|large|beyond)' \
 	<<<"{\"cpus\":$(printf '9%.0s' {1..400})}"
 python3 -c 'print("{" + " " * (2 << 20) + "}")' >"$T/big"
 old=$(cat $node/spec)
@@ -128,17 +128,18 @@ done
 # --- what another node has already ---
 echo '{"nics":{"lan":{"mac":"52:54:00:aa:bb:cc","address":"10.36.0.77"}},
 	"ssh":{"port":2999},"forwards":{"8080":80}}' >nodes/node01/spec
-bad "a MAC twice" EEXIST 'nics\.lan\.mac: .*node01' \
+bad "a MAC twice" EEXIST '(mac|MAC) .*node01|mac: .*node01' \
 	<<<'{"nics":{"lan":{"mac":"52:54:00:aa:bb:cc"}}}'
-bad "an address twice" EEXIST 'nics\.lan\.address: .*node01' \
+bad "an address twice" EEXIST 'address.*node01' \
 	<<<'{"nics":{"lan":{"address":"10.36.0.77"}}}'
-bad "another's default address" EEXIST 'nics\.lan\.address: .*node03' \
+bad "another's default address" EEXIST 'address.*node03' \
 	<<<'{"nics":{"lan":{"address":"10.36.0.13"}}}'
-bad "a port twice" EEXIST 'ssh\.port: .*node01' <<<'{"ssh":{"port":2999}}'
-bad "another's default port" EEXIST 'ssh\.port: .*node03' \
+bad "a port twice" EEXIST 'port.* 2999 .*node01' <<<'{"ssh":{"port":2999}}'
+bad "another's default port" EEXIST 'port.* 2203 .*node03' \
 	<<<'{"ssh":{"port":2203}}'
-bad "a forward twice" EEXIST 'forwards.*node01' <<<'{"forwards":{"8080":81}}'
-bad "a forward on an SSH port" EEXIST 'forwards.*node01' \
+bad "a forward twice" EEXIST '(forwards|port).*8080.*node01' \
+	<<<'{"forwards":{"8080":81}}'
+bad "a forward on an SSH port" EEXIST '(forwards|port).*2999.*node01' \
 	<<<'{"forwards":{"2999":81}}'
 bad "a MAC twice in one document" EEXIST 'nics.*mac: ' \
 	<<<'{"nics":{"a":{"network":"lan","mac":"52:54:00:00:77:01"},"b":{"network":"lan","mac":"52:54:00:00:77:01"}}}'

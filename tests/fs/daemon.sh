@@ -50,7 +50,7 @@ eventually "ends it too" 30 gone "$pid"
 # --- a dead mount ---
 start
 kill_daemon
-refused "the mount of a dead daemon" ENOTCONN readdir "$M"
+refused "the mount of a dead daemon" ENOTCONN read "$M/README"
 start
 t "is taken over by the next" test -d "$M/nodes/node01"
 stop_daemon

@@ -28,11 +28,16 @@ t "a thousand rounds of write and wait" timeout 240 python3 "$T/rounds.py"
 # --- failure ---
 echo '{"fake":{"delay":"10ms","fail":["boot"],"fail_times":1}}' >nodes/node02/spec
 echo up >nodes/node02/state
+is "a machine that panics once is started again" "$(settle node02)" up
+echo off >nodes/node02/state
+settle node02 >/dev/null
+echo '{"fake":{"delay":"10ms","fail":["ssh"],"fail_times":1}}' >nodes/node02/spec
+echo up >nodes/node02/state
 refused "wait for a node that fails" EIO read wait/node02
 is "the state is failed" "$(cat nodes/node02/state)" failed
-like "error says at which stage" "$(cat nodes/node02/error)" '^failed: boot: .+'
+like "error says at which stage" "$(cat nodes/node02/error)" '^failed: ssh: .+'
 is "at most two lines" "$(($(wc -l <nodes/node02/error) <= 2))" 1
-like "progress shows it" "$(cat nodes/node02/progress)" '^boot +failed'
+like "progress shows it" "$(cat nodes/node02/progress)" '^ssh +failed'
 is "what is wanted stays" "$(json nodes/node02/status.json .power)" up
 refused "wait/all as well" EIO read wait/all
 is "the cluster's state tells" "$(cat state)" failed
@@ -40,7 +45,7 @@ refused "settled it stays so: nothing tries again by itself" EIO read wait/node0
 echo up >nodes/node02/state
 is "up tries again" "$(settle node02)" up
 is "the error went" "$(cat nodes/node02/error)" ""
-echo '{"fake":{"delay":"10ms","fail":["ssh"],"fail_times":100}}' >nodes/node02/spec
+echo '{"fake":{"delay":"10ms","fail":["ssh"],"fail_times":100},"cpus":2}' >nodes/node02/spec
 echo reboot >nodes/node02/state
 refused "it fails again" EIO read wait/node02
 echo '{"fake":{"delay":"10ms"}}' >nodes/node02/spec
