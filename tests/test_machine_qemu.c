@@ -73,8 +73,8 @@ extern const char guest_start[512], guest_end[];
 
 struct rig {
 	struct loop *loop;
-	char dir[64];
-	char state[96], run[96], disk[128];
+	char dir[128];
+	char state[160], run[160], disk[192];
 	struct driver_env env;
 	void *m;
 	struct machine_slice slice;
@@ -86,6 +86,7 @@ struct rig {
 	struct err err;
 	struct buf log;
 	unsigned asked;
+	unsigned console; /* times that it was told of */
 };
 
 static void rig_op_done(struct op *op, int code, const struct err *err)
@@ -109,6 +110,13 @@ static void rig_changed(void *owner)
 {
 }
 
+static void rig_console_changed(void *owner)
+{
+	struct rig *r = owner;
+
+	r->console++;
+}
+
 static int rig_identity(void *owner, struct buf *ret, struct err *err)
 {
 	struct rig *r = owner;
@@ -121,8 +129,8 @@ static int rig_identity(void *owner, struct buf *ret, struct err *err)
 
 static void rig_open(struct rig *r)
 {
-	CHECK_INT(machine_qemu.open(
-		      &r->env, rig_identity, rig_changed, &r->m, &r->err),
+	CHECK_INT(machine_qemu.open(&r->env, rig_identity, rig_console_changed,
+		      &r->m, &r->err),
 	    0);
 }
 
@@ -132,7 +140,9 @@ static bool rig_new(struct rig *r)
 	if (machine_qemu.available(&r->err) < 0)
 		return false;
 	CHECK_INT(loop_new(&r->loop), 0);
-	snprintf(r->dir, sizeof(r->dir), "/tmp/rackfs-qemu.XXXXXX");
+	const char *tmp = getenv("TMPDIR");
+	snprintf(r->dir, sizeof(r->dir), "%s/rackfs-qemu.XXXXXX",
+	    tmp && strlen(tmp) < 64 ? tmp : "/tmp");
 	CHECK(mkdtemp(r->dir) != NULL);
 	snprintf(r->state, sizeof(r->state), "%s/st,ate", r->dir);
 	snprintf(r->run, sizeof(r->run), "%s/run", r->dir);
@@ -646,7 +656,7 @@ static void end_switch(struct rig *r, struct launch *x, int signal)
 static bool is_plugged(pid_t pid, const char *ctl)
 {
 	_cleanup_buf_ struct buf b = {0};
-	char want[256];
+	char want[300];
 
 	snprintf(want, sizeof(want), "%s/.%05d-", ctl, (int)pid);
 	CHECK_INT(file_read(AT_FDCWD, "/proc/net/unix", 64 * MIB, &b), 0);
@@ -657,7 +667,7 @@ static void changes_live(void)
 {
 	struct rig r;
 	struct machine_look look;
-	char dir[128], ctl[2][192];
+	char dir[160], ctl[2][256];
 	struct launch *sw[2];
 
 	if (!rig_new(&r))
@@ -784,7 +794,7 @@ static void console_is_bounded(void)
 	CHECK(oldest >= 32768);
 	CHECK(size - oldest >= 65536);
 	CHECK_INT(machine_qemu.console_read(r.m, 0, 0, data, 16), 16);
-	CHECK_INT(data[0], 0);
+	CHECK(data[0] == 0);
 	CHECK_INT(machine_qemu.console_read(r.m, 0, oldest, data, 16), 16);
 	CHECK(data[0] != 0);
 	CHECK_INT(machine_qemu.console_read(r.m, 0, 1ULL << 40, data, 16), 0);
@@ -805,6 +815,38 @@ static void console_is_bounded(void)
 	uint64_t later = 0;
 	machine_qemu.console_stat(r.m, &launch, &size, &later);
 	CHECK(later >= oldest);
+	rig_free(&r);
+}
+
+static void typing_has_a_limit(void)
+{
+	struct rig r;
+	struct machine_look look;
+	char keys[4096];
+	ssize_t n;
+
+	if (!rig_new(&r))
+		SKIP("QEMU is not installed");
+	CHECK_INT(rig_start(&r), 0);
+	CHECK(rig_shows(&r, MARK_READY));
+	rig_look(&r, &look);
+	CHECK_INT(kill(look.pid, SIGSTOP), 0);
+	memset(keys, 'z', sizeof(keys));
+	do {
+		n = machine_qemu.console_write(r.m, keys, sizeof(keys));
+	} while (n > 0);
+	CHECK_INT(n, -EAGAIN);
+	for (int i = 0; i < 5; i++)
+		loop_turn(r.loop, 20 * USEC_PER_MSEC);
+	CHECK_INT(kill(look.pid, SIGCONT), 0);
+	uint64_t end = now_mono() + LIMIT;
+	do {
+		r.console = 0;
+		while (!r.console && now_mono() < end)
+			loop_turn(r.loop, 100 * USEC_PER_MSEC);
+		n = machine_qemu.console_write(r.m, keys, 1);
+	} while (n == -EAGAIN && now_mono() < end);
+	CHECK_INT(n, 1);
 	rig_free(&r);
 }
 
@@ -855,6 +897,7 @@ static const struct test_case cases[] = {
     CASE(changes_live),
     CASE(makes_disks),
     CASE(console_is_bounded),
+    CASE(typing_has_a_limit),
     CASE(three_runs_are_kept),
 };
 TEST_MAIN(cases)

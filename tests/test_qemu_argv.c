@@ -174,7 +174,7 @@ static void uuids_stay_and_differ(void)
 	qemu_uuid("/state", "node01", b);
 	CHECK_STR(a, b);
 	CHECK_INT(strlen(a), 36);
-	CHECK_INT(a[14], '8');
+	CHECK(a[14] == '8');
 	CHECK(strchr("89ab", a[19]) != NULL);
 	qemu_uuid("/state", "node02", b);
 	CHECK(strcmp(a, b) != 0);

@@ -87,11 +87,14 @@ static void stream_has_limits(void)
 	_cleanup_buf_ struct buf b = {0};
 
 	memset(text, 'a', len);
-	memcpy(text, "{\"", 2);
-	memcpy(text + len - 2, "\"}", 2);
+	text[0] = '{';
+	text[1] = text[len - 2] = '"';
+	text[len - 1] = '}';
 	CHECK_INT(feed(text, len, len / 2, &b), 0);
 	CHECK_INT(b.len, len + 1);
-	memcpy(text + len - 2, "aa\"}", 4);
+	text[len - 2] = text[len - 1] = 'a';
+	text[len] = '"';
+	text[len + 1] = '}';
 	buf_clear(&b);
 	CHECK_INT(feed(text, len + 2, 0, &b), -EMSGSIZE);
 	CHECK_INT(b.len, 0);

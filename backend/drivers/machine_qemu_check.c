@@ -16,8 +16,8 @@
 
 #include "machine_qemu.h"
 
-#define PROC_FILE_MAX (8 * 1024 * 1024) /* of /proc/net/tcp that are read */
-#define TCP_LISTEN    0x0a              /* column st of /proc/net/tcp */
+#define PROC_FILE_MAX (8 * MIB) /* of /proc/net/tcp that are read */
+#define TCP_LISTEN    0x0a      /* column st of /proc/net/tcp */
 
 static int check_file(const char *what, const char *path, struct err *err)
 {

@@ -20,9 +20,9 @@
 #include "identity.h"
 #include "machine_qemu.h"
 
-#define CONSOLE_MAX (64 * MIB)   /* of a run's log; RACKFS_CONSOLE_MAX */
-#define BLOCK       4096         /* what file systems give back */
-#define LOOK_SIZE   (256 * 1024) /* bytes a look */
+#define CONSOLE_MAX (64 * MIB)  /* of a run's log; RACKFS_CONSOLE_MAX */
+#define BLOCK       4096        /* what file systems give back */
+#define LOOK_SIZE   (256 * KIB) /* bytes a look */
 /* From the first byte of some output to a look at all of it. */
 #define SETTLE       (10 * USEC_PER_MSEC)
 #define POLL         (250 * USEC_PER_MSEC) /* where inotify can't be had */
@@ -432,9 +432,10 @@ ssize_t qemu_console_read(struct qemu_console *c, uint64_t launch, uint64_t off,
 	if (launch != c->launch || fd < 0) {
 		_cleanup_free_ char *path =
 		    qemu_console_path(c->state_dir, launch);
-		fd = other = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-		if (fd < 0)
+		other = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (other < 0)
 			return -errno;
+		fd = other;
 	}
 	ssize_t n = pread(fd, data, len, (off_t)off);
 	return n < 0 ? -errno : n;

@@ -18,8 +18,8 @@
 
 #include "machine_qemu.h"
 
-#define RUN_MAX       (64 * 1024)
-#define EVENTS_TAIL   (64 * 1024) /* the end is what counts */
+#define RUN_MAX       (64 * KIB)
+#define EVENTS_TAIL   (64 * KIB) /* the end is what counts */
 #define STDERR_TAIL   4096
 #define BOOT_ID       "/proc/sys/kernel/random/boot_id"
 #define CAPABILITIES  "{\"execute\":\"qmp_capabilities\"}\n"

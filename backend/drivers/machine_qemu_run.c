@@ -19,8 +19,8 @@
 #define YOUNG         (5 * USEC_PER_SEC)
 #define QUIT_WAIT     (2 * USEC_PER_SEC)  /* then SIGKILL */
 #define DEATH_WAIT    (10 * USEC_PER_SEC) /* after SIGKILL */
-#define SAID_MAX      (256 * 1024)        /* bytes of stderr in the log */
-#define SAID_PIECE    (16 * 1024)
+#define SAID_MAX      (256 * KIB)         /* bytes of stderr in the log */
+#define SAID_PIECE    (16 * KIB)
 
 /* --- QMP commands
  * ---------------------------------------------------------------- */

@@ -18,7 +18,7 @@
 
 #define CALL_TIMEOUT (10 * USEC_PER_SEC)
 #define CALLS_MAX    256 /* under way at once */
-#define READ_SIZE    (64 * 1024)
+#define READ_SIZE    (64 * KIB)
 
 enum state { GREETING, NEGOTIATING, READY, CLOSED };
 

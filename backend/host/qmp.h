@@ -14,7 +14,7 @@ struct qmp;
 
 /* The stream parser alone (for tests and fuzzers): feed bytes, each whole JSON
  * object that is at most QMP_MESSAGE_MAX is handed to fn as text. */
-#define QMP_MESSAGE_MAX (4 * 1024 * 1024)
+#define QMP_MESSAGE_MAX (4 * MIB)
 struct qmp_stream;
 struct qmp_stream *qmp_stream_new(void);
 int qmp_stream_feed(struct qmp_stream *s, const char *data, size_t len,
@@ -24,7 +24,8 @@ void qmp_stream_free(struct qmp_stream *s);
 
 struct qmp_callbacks {
 	/* `data`: the event's data as JSON text ("{}" when none). */
-	void (*event)(struct qmp *q, const char *name, const char *data, void *userdata);
+	void (*event)(
+	    struct qmp *q, const char *name, const char *data, void *userdata);
 	void (*ready)(struct qmp *q, void *userdata); /* capabilities done */
 	/* Once; q may be freed from within. */
 	void (*closed)(struct qmp *q, const struct err *err, void *userdata);
@@ -34,9 +35,11 @@ int qmp_new(struct loop *l, int fd, const struct qmp_callbacks *cb,
     void *userdata, struct qmp **ret, struct err *err);
 void qmp_free(struct qmp *q); /* pending calls do not fire */
 /* arguments: JSON text or NULL.  done (may be NULL) gets the `return` value as
- * JSON text, or a negative errno and QEMU's own words; -ETIMEDOUT after 10 s. */
+ * JSON text, or a negative errno and QEMU's own words; -ETIMEDOUT after 10 s.
+ */
 int qmp_command(struct qmp *q, const char *command, const char *arguments,
-    void (*done)(int code, const char *result, const struct err *err, void *userdata),
+    void (*done)(
+	int code, const char *result, const struct err *err, void *userdata),
     void *userdata);
 
 #endif
