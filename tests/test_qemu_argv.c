@@ -191,6 +191,7 @@ static void slices_are_copied_whole(void)
 	static const struct forward_spec forward = {1, 2};
 	struct machine_slice s = {.cpus = 3,
 	    .kernel = "/k",
+	    .initrd = "",
 	    .nics = &nic,
 	    .n_nics = 1,
 	    .disks = &disk,
@@ -203,6 +204,7 @@ static void slices_are_copied_whole(void)
 	CHECK_INT(to->cpus, 3);
 	CHECK_STR(to->kernel, "/k");
 	CHECK(to->kernel != s.kernel && to->initrd == NULL);
+	CHECK(to->cmdline == NULL);
 	CHECK_STR(to->nics[0].endpoint, "/e");
 	CHECK_INT(to->nics[0].incarnation, 5);
 	CHECK_STR(to->disks[0].path, "/d");

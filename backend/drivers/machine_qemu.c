@@ -152,7 +152,7 @@ void qemu_gone(struct qemu *q)
 		q->look.end = END_NONE;
 		err_set(&err, -EIO, "QEMU ended at once: %s", text);
 		qemu_finish(q, -EIO, &err);
-		break;
+		return; /* the operation's end tells it */
 	case APPLYING:
 		err_set(&err, -EAGAIN, "the machine ended meanwhile: %s", text);
 		qemu_finish(q, -EAGAIN, &err);
@@ -363,10 +363,12 @@ static int start(void *self, const struct machine_slice *slice, struct op *op,
 				   (int)q->look.pid);
 	}
 	go_on_counting(q, last);
-	r = qemu_check(slice, err);
-	if (r < 0)
-		return r;
 	q->slice = qemu_slice_copy(slice);
+	r = qemu_check(q->slice, err);
+	if (r < 0) {
+		qemu_slice_free(TAKE_PTR(q->slice));
+		return r;
+	}
 	begin(q, STARTING, op);
 	r = qemu_start(q, err);
 	if (r < 0) {

@@ -13,13 +13,19 @@ static void *copy_array(const void *from, size_t n, size_t size)
 	return to;
 }
 
+/* An image without an initrd may say so by an empty name. */
+static char *copy_path(const char *s)
+{
+	return s && s[0] ? xstrdup(s) : NULL;
+}
+
 struct machine_slice *qemu_slice_copy(const struct machine_slice *s)
 {
 	struct machine_slice *to = xcalloc(1, sizeof(*to));
 
 	*to = *s;
-	to->kernel = xstrdup(s->kernel);
-	to->initrd = xstrdup(s->initrd);
+	to->kernel = copy_path(s->kernel);
+	to->initrd = copy_path(s->initrd);
 	to->cmdline = xstrdup(s->cmdline);
 	to->cmdline_extra = xstrdup(s->cmdline_extra);
 	struct machine_nic *nics =
