@@ -25,8 +25,7 @@ static void said_or_null(struct json_out *j, const char *key, const char *s)
 		jout_string(j, key, NULL);
 }
 
-/* --- a node
- * ------------------------------------------------------------------- */
+/* --- a node --- */
 
 static void nics(struct json_out *j, const struct node_view *v)
 {
@@ -237,8 +236,7 @@ void render_node_status_json(const struct render *r, struct buf *ret)
 	jout_end(&j);
 }
 
-/* --- the cluster
- * ---------------------------------------------------------------- */
+/* --- the cluster --- */
 
 static void node_in_short(struct json_out *j, struct object *o)
 {

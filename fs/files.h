@@ -87,7 +87,7 @@ bool file_writable(const struct file *f);
  * unit test and a check at the start. */
 ssize_t files_check(void);
 
-/* --- render functions, by file ------------------------------------------- */
+/* --- render functions, by file --- */
 
 /* file_readme.c */
 void render_readme(const struct render *r, struct buf *ret);

@@ -11,8 +11,7 @@
 #include "fs/ops.h"
 #include "fs/transaction.h"
 
-/* --- the text of a file ----------------------------------------------------
- */
+/* --- the text of a file --- */
 
 int file_text(
     struct session *s, const struct file *f, struct object *o, struct buf *ret)
@@ -58,8 +57,7 @@ uint64_t file_size(
 	return text.len;
 }
 
-/* --- handles ---------------------------------------------------------------
- */
+/* --- handles --- */
 
 static bool reads(const struct handle *h)
 {
@@ -188,8 +186,7 @@ void handle_free_all(struct session *s)
 	table_empty(s->handles, free_one, NULL);
 }
 
-/* --- reading ---------------------------------------------------------------
- */
+/* --- reading --- */
 
 static void slice(const struct buf *b, uint64_t off, size_t size,
     const char **ret_data, size_t *ret_len)
@@ -312,8 +309,7 @@ int handle_read(struct handle *h, uint64_t off, size_t size,
 	return -EISDIR;
 }
 
-/* --- poll and size ----------------------------------------------------------
- */
+/* --- poll and size --- */
 
 static unsigned poll_wait(struct handle *h)
 {

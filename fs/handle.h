@@ -34,13 +34,13 @@ struct handle {
 	uint64_t expected; /* offset of such a reader's next read */
 	uint64_t at;       /* a terminal's place; and what poll(2) compares */
 	struct transaction *transaction;
-	struct writer *writer; /* its owner; ops_file.c */
+	struct writer *writer; /* its owner; writer.c */
 	/* Who opened it. */
 	pid_t opener;
 	bool owner_known;
 	uint64_t owner; /* lock owner of the opener's descriptor table */
 	struct fuse_pollhandle *poll;
-	struct parked *parked; /* requests that wait; ops_file.c */
+	struct parked *parked; /* requests that wait; park.c */
 	struct handle *next;   /* of the same inode */
 };
 

@@ -35,8 +35,7 @@ struct daemon {
 	int ready_fd; /* a byte here: the tree can be used; -1: nobody waits */
 };
 
-/* --- into the background ----------------------------------------------------
- */
+/* --- into the background --- */
 
 /* The first process: gives the exit status. */
 static int wait_ready(int fd, pid_t child)
@@ -111,8 +110,7 @@ static void tell_ready(struct daemon *d)
 	util_closep(&d->ready_fd);
 }
 
-/* --- life
- * ---------------------------------------------------------------------- */
+/* --- life --- */
 
 static void on_signal(int number, void *userdata)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Requests of the kernel, in (ops.c: names, attributes, directories;
- * ops_file.c: open files) and their answers, out.
+ * Requests of the kernel, in (ops.c: names and attributes; ops_dir.c:
+ * directories; ops_file.c: open files) and their answers, out.
  */
 #ifndef RACKFS_FS_OPS_H
 #define RACKFS_FS_OPS_H
@@ -29,8 +29,7 @@ void ops_drop_transaction(struct handle *h);
 /* Ends requests that the cluster did not answer. */
 void ops_abandon(struct session *s);
 
-/* --- between ops.c and ops_file.c -------------------------------------------
- */
+/* --- between ops.c, ops_dir.c, ops_file.c, park.c and writer.c --- */
 
 /* A request that the cluster answers. */
 struct request {
@@ -55,6 +54,42 @@ void ops_attr(struct session *s, const struct named *n, struct stat *ret);
 void ops_tell(struct session *s, uint64_t inode, const char *file, int code,
     const struct err *err);
 
+/* park.c: answers a read, or types, now or when it can be done. */
+void ops_serve(struct handle *h, fuse_req_t req, bool write, uint64_t off,
+    const void *data, size_t size, const struct fuse_file_info *fi);
+/* writer.c: the transaction of a handle that may write, or NULL. */
+struct transaction *ops_transaction(struct handle *h);
+
+struct session *ops_session(fuse_req_t req);
+/* A directory in which the caller may do this. */
+int ops_directory(fuse_req_t req, fuse_ino_t ino, int mask, struct named *ret);
+int ops_child(struct session *s, const struct named *parent, const char *name,
+    struct named *ret);
+/* Makes the inode when `count` says that the kernel will know it. */
+void ops_entry(struct session *s, const struct named *n, bool count,
+    struct fuse_entry_param *ret);
+/* The kernel forgets n lookups. */
+void ops_unlook(struct session *s, uint64_t number, uint64_t n);
+void ops_reply_entry(fuse_req_t req, const struct named *n);
+
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi);
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+    dev_t device);
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+    struct fuse_file_info *fi);
+void op_symlink(
+    fuse_req_t req, const char *to, fuse_ino_t parent, const char *name);
+void op_link(
+    fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+    fuse_ino_t new_parent, const char *new_name, unsigned flags);
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fuse_file_info *fi);

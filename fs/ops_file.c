@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Requests about open files.  What can't be answered yet is parked on its
- * handle (a read with nothing to read, a keyboard that is full) and tried again
- * when notify.c says that something has changed; what goes to the cluster is
- * answered by its reply.
+ * Requests about open files.  What can't be answered yet waits in park.c; what
+ * goes to the cluster is answered by its reply.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,17 +10,12 @@
 #include "fs/ops.h"
 #include "fs/transaction.h"
 
-static struct session *session_of(fuse_req_t req)
-{
-	return fuse_req_userdata(req);
-}
-
 /* The handle of a request, or NULL: it was answered. */
 static struct handle *handle_of(
     fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi)
 {
 	struct handle *h;
-	int r = handle_get(session_of(req), fi->fh, ino, fi->flags, &h);
+	int r = handle_get(ops_session(req), fi->fh, ino, fi->flags, &h);
 
 	if (r == 0)
 		return h;
@@ -30,101 +23,7 @@ static struct handle *handle_of(
 	return NULL;
 }
 
-/* --- documents: a transaction's way to the cluster ---------------------------
- */
-
-struct writer { /* owner of a transaction; may live longer than the handle */
-	struct session *session;
-	uint64_t inode;
-	const struct file *file;
-	bool gone; /* the object was removed */
-};
-
-static int writer_object(const struct writer *w, struct object **ret)
-{
-	struct named n;
-
-	if (w->gone || inode_resolve(w->session->cluster, w->inode, &n) < 0)
-		return -ENODEV;
-	*ret = n.object;
-	return 0;
-}
-
-static int writer_prepare(void *owner, bool patch, const char *text, size_t len,
-    transaction_reply_fn reply, void *userdata, struct draft **ret,
-    struct err *err)
-{
-	const struct writer *w = owner;
-	struct object *o;
-
-	if (writer_object(w, &o) < 0)
-		return err_set(err, -ENODEV, "it was removed");
-	return cluster_prepare(
-	    o, w->file->document, patch, text, len, reply, userdata, ret, err);
-}
-
-static int writer_current(void *owner, struct buf *ret)
-{
-	const struct writer *w = owner;
-	struct object *o;
-	int r = writer_object(w, &o);
-
-	return r < 0 ? r : cluster_document(o, w->file->document, ret);
-}
-
-static void writer_tell(void *owner, const char *sentence)
-{
-	const struct writer *w = owner;
-	struct object *o;
-
-	if (writer_object(w, &o) == 0)
-		cluster_refused(o, w->file->name, sentence);
-}
-
-static const struct transaction_target cluster_target = {
-    .prepare = writer_prepare,
-    .commit = cluster_commit,
-    .drop = draft_free,
-    .current = writer_current,
-    .tell = writer_tell,
-    .done = free,
-};
-
-void ops_orphan(struct handle *h)
-{
-	if (h->writer)
-		h->writer->gone = true;
-}
-
-static void begin_transaction(struct handle *h)
-{
-	struct writer *w = xcalloc(1, sizeof(*w));
-
-	w->session = h->session;
-	w->inode = h->inode->number;
-	w->file = h->file;
-	h->writer = w;
-	h->transaction = transaction_new(
-	    &cluster_target, w, h->flags & O_APPEND, h->flags & O_TRUNC);
-}
-
-/* A handle that was made again has none. */
-static struct transaction *transaction_of(struct handle *h)
-{
-	if (!h->transaction && (h->flags & O_ACCMODE) != O_RDONLY)
-		begin_transaction(h);
-	return h->transaction;
-}
-
-/* Dropped, with nothing told. */
-void ops_drop_transaction(struct handle *h)
-{
-	transaction_free(TAKE_PTR(h->transaction));
-	free(TAKE_PTR(h->writer));
-}
-
-/* --- open and release
- * ----------------------------------------------------------- */
+/* --- open and release --- */
 
 static int wanted(const struct fuse_file_info *fi)
 {
@@ -152,7 +51,7 @@ static int reply_terminal(fuse_req_t req, const struct handle *h)
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct session *s = session_of(req);
+	struct session *s = ops_session(req);
 	struct handle *h = NULL;
 	struct named n;
 	int r = ops_resolve(req, ino, &n);
@@ -166,7 +65,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	if (n.file->kind == FILE_DOCUMENT)
-		transaction_of(h);
+		ops_transaction(h);
 	fi->fh = h->id;
 	fi->direct_io = 1;
 	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
@@ -178,7 +77,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct handle *h = handle_find(session_of(req), fi->fh);
+	struct handle *h = handle_find(ops_session(req), fi->fh);
 
 	if (h) {
 		if (h->transaction) {
@@ -190,147 +89,16 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, 0);
 }
 
-/* --- what waits
- * ------------------------------------------------------------------- */
-
-struct parked {
-	struct handle *handle;
-	fuse_req_t req;
-	bool write;
-	uint64_t off;
-	size_t size;     /* of a read */
-	struct buf data; /* of a write */
-	size_t done;     /* of it */
-	struct parked *next;
-};
-
-static void unlink_parked(struct parked *p)
-{
-	struct parked **i = &p->handle->parked;
-
-	while (*i != p)
-		i = &(*i)->next;
-	*i = p->next;
-}
-
-/* Types; what is left is in p->data. */
-static int type(struct parked *p)
-{
-	ssize_t n;
-
-	if (!p->handle->object)
-		return -ENODEV;
-	while (p->done < p->data.len) {
-		n = cluster_console_write(p->handle->object,
-		    p->data.data + p->done, p->data.len - p->done);
-		if (n == 0)
-			n = -EAGAIN;
-		if (n < 0)
-			return (int)n;
-		p->done += (size_t)n;
-	}
-	return 0;
-}
-
-static void end_parked(struct parked *p, int code)
-{
-	if (p->write && p->done > 0)
-		fuse_reply_write(p->req, p->done);
-	else
-		fuse_reply_err(p->req, -code);
-	buf_done(&p->data);
-}
-
-/* false: it must still wait. */
-static bool try_parked(struct parked *p, bool may_wait)
-{
-	_cleanup_buf_ struct buf scratch = {0};
-	const char *data;
-	size_t len;
-	int r = p->write ? type(p)
-			 : handle_read(p->handle, p->off, p->size, &scratch,
-			       &data, &len);
-
-	if (r == -EAGAIN && may_wait)
-		return false;
-	if (r == 0 && !p->write)
-		fuse_reply_buf(p->req, data, len);
-	else
-		end_parked(p, r);
-	return true;
-}
-
-static void interrupted(fuse_req_t req, void *userdata)
-{
-	struct parked *p = userdata;
-
-	unlink_parked(p);
-	end_parked(p, -EINTR);
-	free(p);
-}
-
-static void park(const struct parked *request)
-{
-	struct handle *h = request->handle;
-	struct parked *p, **last = &h->parked;
-
-	p = xmalloc(sizeof(*p));
-	*p = *request;
-	p->next = NULL;
-	while (*last)
-		last = &(*last)->next;
-	*last = p;
-	/* It must not call back from within: the request would be freed under
-	 * its feet. */
-	if (fuse_req_interrupted(p->req))
-		interrupted(p->req, p);
-	else
-		fuse_req_interrupt_func(p->req, interrupted, p);
-}
-
-void ops_wake(struct handle *h)
-{
-	struct parked *p, **i = &h->parked;
-
-	while ((p = *i)) {
-		if (!try_parked(p, true)) {
-			i = &p->next;
-			continue;
-		}
-		*i = p->next;
-		free(p);
-	}
-}
-
-void ops_unpark(struct handle *h, int code)
-{
-	struct parked *p;
-
-	while ((p = h->parked)) {
-		h->parked = p->next;
-		end_parked(p, code);
-		free(p);
-	}
-}
-
-static void serve(struct parked *p, const struct fuse_file_info *fi)
-{
-	if (!try_parked(p, !(fi->flags & O_NONBLOCK)))
-		park(p);
-}
+/* --- reading and writing --- */
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fuse_file_info *fi)
 {
-	struct parked p = {.req = req, .off = (uint64_t)off, .size = size};
+	struct handle *h = handle_of(req, ino, fi);
 
-	p.handle = handle_of(req, ino, fi);
-	if (p.handle)
-		serve(&p, fi);
+	if (h)
+		ops_serve(h, req, false, (uint64_t)off, NULL, size, fi);
 }
-
-/* --- writing
- * ------------------------------------------------------------------------ */
 
 static void commanded(int code, const struct err *err, void *userdata)
 {
@@ -394,7 +162,6 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
     off_t off, struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(req, ino, fi);
-	struct parked p = {.req = req, .handle = h, .write = true};
 	struct request *q;
 
 	if (!h)
@@ -406,14 +173,13 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	is_opener(req, h, fi);
 	switch (h->file->kind) {
 	case FILE_CONSOLE:
-		buf_append(&p.data, data, size);
-		serve(&p, fi);
+		ops_serve(h, req, true, 0, data, size, fi);
 		return;
 	case FILE_DOCUMENT:
 		q = request_of(req, h);
 		q->len = size;
 		transaction_write(
-		    transaction_of(h), (uint64_t)off, data, size, written, q);
+		    ops_transaction(h), (uint64_t)off, data, size, written, q);
 		return;
 	case FILE_TEXT:
 		command(req, h, data, size);
@@ -460,14 +226,13 @@ void op_fsync(
 		flush(req, h, true);
 }
 
-/* --- attributes of an open file
- * ------------------------------------------------------ */
+/* --- attributes of an open file --- */
 
 static void reply_attr(fuse_req_t req, const struct named *n, struct handle *h)
 {
 	struct stat st;
 
-	ops_attr(session_of(req), n, &st);
+	ops_attr(ops_session(req), n, &st);
 	if (h)
 		st.st_size = (off_t)handle_size(h);
 	fuse_reply_attr(req, &st, OPS_FOR_EVER);
@@ -492,7 +257,7 @@ static int check_attr(
     fuse_req_t req, const struct named *n, const struct stat *attr, int to_set)
 {
 	const struct fuse_ctx *who = fuse_req_ctx(req);
-	struct session *s = session_of(req);
+	struct session *s = ops_session(req);
 	bool owner = who->uid == 0 || who->uid == s->uid;
 	int now = FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
 	int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
@@ -516,7 +281,7 @@ static int check_attr(
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
     struct fuse_file_info *fi)
 {
-	struct session *s = session_of(req);
+	struct session *s = ops_session(req);
 	struct handle *h = fi ? handle_find(s, fi->fh) : NULL;
 	struct named n;
 	int r = ops_resolve(req, ino, &n);
@@ -530,7 +295,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		return;
 	}
 	if ((to_set & FUSE_SET_ATTR_SIZE) && h && h->object &&
-	    n.file->kind == FILE_DOCUMENT && transaction_of(h)) {
+	    n.file->kind == FILE_DOCUMENT && ops_transaction(h)) {
 		transaction_truncate(h->transaction, (uint64_t)attr->st_size,
 		    truncated, request_of(req, h));
 		return;
@@ -542,23 +307,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		reply_attr(req, &n, h);
 }
 
-/* --- poll
- * ------------------------------------------------------------------------------
- */
-
-void ops_poll_forget(struct handle *h)
-{
-	if (h->poll)
-		fuse_pollhandle_destroy(h->poll);
-	h->poll = NULL;
-}
-
-void ops_poll_wake(struct handle *h)
-{
-	if (h->poll)
-		fuse_lowlevel_notify_poll(h->poll);
-	ops_poll_forget(h);
-}
+/* --- poll --- */
 
 void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
     struct fuse_pollhandle *ph)

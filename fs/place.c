@@ -29,8 +29,7 @@
 #define LOCK_TRIES      40
 #define LOCK_PAUSE_NSEC (25 * 1000 * 1000)
 
-/* --- folders ----------------------------------------------------------------
- */
+/* --- folders --- */
 
 static int make_private(const char *path, char **ret, struct err *err)
 {
@@ -84,8 +83,7 @@ static char *default_runtime(const char *state, bool chosen)
 	return xasprintf("%s/run", state);
 }
 
-/* --- locks
- * -------------------------------------------------------------------- */
+/* --- locks --- */
 
 static int holder_pid(int fd)
 {
@@ -121,8 +119,7 @@ static int lock(const char *dir, const char *option, int *ret, struct err *err)
 	return 0;
 }
 
-/* --- the runtime directory
- * ------------------------------------------------------ */
+/* --- the runtime directory --- */
 
 static int read_boot_id(struct buf *ret)
 {
@@ -161,8 +158,7 @@ static int write_pid(const char *dir, struct err *err)
 	return r < 0 ? err_errno(err, r, "%s can't be written", path) : 0;
 }
 
-/* --- data
- * ------------------------------------------------------------------------- */
+/* --- data --- */
 
 /* In the source tree the program is build/rackfs, its data in backend/. */
 static char *data_dir(void)
@@ -188,8 +184,7 @@ static char *data_dir(void)
 	return xstrdup(RACKFS_DATA_DIR);
 }
 
-/* --- all of it
- * ----------------------------------------------------------------------- */
+/* --- all of it --- */
 
 static int open_both(struct folders *f, const char *state_dir,
     const char *runtime_dir, struct err *err)

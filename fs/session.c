@@ -25,8 +25,7 @@ struct render session_render(const struct session *s, struct object *o)
 	    .cluster = s->cluster, .object = o, .started = s->started};
 }
 
-/* --- a mount that is there already
- * -------------------------------------------- */
+/* --- a mount that is there already --- */
 
 /* The type of what is mounted last at `path`, or NULL.  Owned. */
 static char *mounted_at(const char *path)
@@ -69,7 +68,8 @@ int session_take_over(const char *path, struct err *err)
 	_cleanup_free_ char *type = NULL;
 	struct statfs st;
 
-	/* Not stat(2): attributes of the dead are still in the kernel's cache. */
+	/* Not stat(2): attributes of the dead are still in the kernel's cache.
+	 */
 	if (statfs(path, &st) < 0 && errno == ENOTCONN) {
 		if (umount2(path, MNT_DETACH) < 0 && run_fusermount(path) < 0)
 			return err_set(err, -EBUSY,
@@ -87,8 +87,7 @@ int session_take_over(const char *path, struct err *err)
 	return 0;
 }
 
-/* --- requests
- * -------------------------------------------------------------------- */
+/* --- requests --- */
 
 static void session_end(struct session *s)
 {
@@ -118,8 +117,7 @@ static void readable(int fd, uint32_t events, void *userdata)
 	}
 }
 
-/* --- life
- * ------------------------------------------------------------------------- */
+/* --- life --- */
 
 static struct fuse_session *new_fuse(struct session *s, const char *options)
 {

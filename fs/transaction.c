@@ -148,7 +148,7 @@ static enum json_state look(struct transaction *t, struct err *err)
 	return spec_json_state(buf_str(&t->text), t->text.len, err);
 }
 
-/* --- calls ---------------------------------------------------------------- */
+/* --- calls --- */
 
 static void run(struct transaction *t);
 

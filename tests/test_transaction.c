@@ -141,8 +141,7 @@ static void store_free(struct store *s)
 	free(s);
 }
 
-/* --- rules, as a table
- * ------------------------------------------------------------ */
+/* --- rules, as a table --- */
 
 struct step {
 	enum {
@@ -291,9 +290,7 @@ static void each_rule(void)
 		run_rule(&rules[i]);
 }
 
-/* --- size
- * -----------------------------------------------------------------------------
- */
+/* --- size --- */
 
 static void too_big(void)
 {
@@ -339,8 +336,7 @@ static void byte_by_byte(void)
 	store_free(s);
 }
 
-/* --- answers that come later
- * -------------------------------------------------------------- */
+/* --- answers that come later --- */
 
 static void the_write_waits(void)
 {

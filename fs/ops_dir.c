@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Requests about directories: listing them, objects that come and go by mkdir
+ * and rmdir, and the answer to whatever belongs nowhere.
+ */
+#include <errno.h>
+#include <unistd.h>
+#include "fs/ops.h"
+
+/* --- directories --- */
+
+/* Offsets: 1 is after ".", 2 after "..", i + 3 after row i of the table,
+ * EACH + number after an object: they stay right while objects come and go. */
+#define EACH (1ULL << 32)
+
+struct listing {
+	fuse_req_t req;
+	struct session *session;
+	struct named dir;
+	bool plus;
+	char *data;
+	size_t size, used;
+	struct buf counted; /* inode numbers that the kernel will know */
+};
+
+/* false: it is full. */
+static bool list_one(struct listing *l, const char *name, const struct named *n,
+    bool dots, uint64_t next)
+{
+	struct fuse_entry_param e = {.attr.st_mode = S_IFDIR};
+	size_t room = l->size - l->used, need;
+
+	if (dots) {
+		e.attr.st_ino = inode_number(n->file, n->object);
+	} else if (l->plus) {
+		ops_entry(l->session, n, false, &e);
+	} else {
+		e.attr.st_ino = inode_number(n->file, n->object);
+		if (n->file->kind != FILE_DIRECTORY)
+			e.attr.st_mode = S_IFREG;
+	}
+	if (!l->plus) {
+		need = fuse_add_direntry(l->req, l->data + l->used, room, name,
+		    &e.attr, (off_t)next);
+	} else {
+		need = fuse_add_direntry_plus(
+		    l->req, l->data + l->used, room, name, &e, (off_t)next);
+	}
+	if (need > room)
+		return false;
+	l->used += need;
+	if (l->plus && !dots) {
+		inode_get(l->session->inodes, e.ino)->lookups++;
+		buf_append(&l->counted, &e.ino, sizeof(e.ino));
+	}
+	return true;
+}
+
+static bool list_rows(struct listing *l, uint64_t off)
+{
+	enum place place = l->dir.file->leads;
+	struct named up = {.file = file_of_place(l->dir.file->place)};
+
+	up.object = cluster_root(l->session->cluster);
+	if (off < 1 && !list_one(l, ".", &l->dir, true, 1))
+		return false;
+	if (off < 2 && !list_one(l, "..", &up, true, 2))
+		return false;
+	for (size_t i = off < 3 ? 0 : off - 2; i < n_files; i++) {
+		struct named n = {&files[i], l->dir.object};
+
+		if (files[i].place == place && files[i].name &&
+		    !list_one(l, files[i].name, &n, false, i + 3))
+			return false;
+	}
+	return true;
+}
+
+static void list(struct listing *l, uint64_t off)
+{
+	const struct file *each = file_each(l->dir.file->leads);
+	uint32_t number = off > EACH ? (uint32_t)(off - EACH) : 0;
+	struct named n = {.file = each};
+
+	if (off < EACH && !list_rows(l, off))
+		return;
+	if (!each)
+		return;
+	while ((
+	    n.object = cluster_next(l->session->cluster, each->each, number))) {
+		number = object_number(n.object);
+		if (!list_one(
+			l, object_name(n.object), &n, false, EACH + number))
+			return;
+	}
+}
+
+static void read_directory(
+    fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+	struct listing l = {.req = req,
+	    .session = ops_session(req),
+	    .plus = plus,
+	    .size = size};
+	_cleanup_free_ char *data = NULL;
+	int r = ops_directory(req, ino, 0, &l.dir);
+
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	data = l.data = xmalloc(size);
+	list(&l, (uint64_t)off);
+	r = fuse_reply_buf(req, l.data, l.used);
+	for (size_t i = 0; r < 0 && i < l.counted.len; i += sizeof(uint64_t)) {
+		uint64_t number;
+
+		memcpy(&number, l.counted.data + i, sizeof(number));
+		ops_unlook(l.session, number, 1);
+	}
+	buf_done(&l.counted);
+}
+
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct named n;
+	int r = ops_directory(req, ino, R_OK, &n);
+
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_open(req, fi);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi)
+{
+	read_directory(req, ino, size, off, false);
+}
+
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi)
+{
+	read_directory(req, ino, size, off, true);
+}
+
+/* --- objects come and go --- */
+
+/* In a place that holds one directory for each object, and only there. */
+static int holder(fuse_req_t req, fuse_ino_t parent, struct named *ret)
+{
+	int r = ops_directory(req, parent, W_OK | X_OK, ret);
+	const struct file *each = r == 0 ? file_each(ret->file->leads) : NULL;
+
+	if (r == 0 && (!each || each->kind != FILE_DIRECTORY))
+		r = -EPERM;
+	return r;
+}
+
+static void made(int code, const struct err *err, void *userdata)
+{
+	struct request *q = userdata;
+	struct session *s = q->session;
+	const struct file *each = file_each(q->file->leads);
+	struct named n = {each, NULL};
+	struct inode *i;
+
+	ops_tell(s, q->inode, q->file->name, code, err);
+	if (code == 0)
+		n.object = cluster_find(s->cluster, each->each, q->name);
+	if (!n.object) {
+		fuse_reply_err(request_done(q), code < 0 ? -code : ENOENT);
+		return;
+	}
+	/* Somebody is still in a removed directory of this number. */
+	i = inode_find(s->inodes, inode_number(each, n.object));
+	if (i && i->lookups)
+		i->generation++;
+	ops_reply_entry(request_done(q), &n);
+}
+
+/* A file of each node must not get the name of another file of its place. */
+static bool name_clashes(enum object_kind kind, const char *name)
+{
+	for (size_t i = 0; i < n_files; i++) {
+		if (!files[i].name && files[i].each == kind &&
+		    file_by_name(files[i].place, name))
+			return true;
+	}
+	return false;
+}
+
+static struct request *about(
+    fuse_req_t req, const struct named *dir, const char *name)
+{
+	struct request *q = request_new(req, dir);
+
+	q->name = xstrdup(name);
+	return q;
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct session *s = ops_session(req);
+	struct err err = ERR_INIT;
+	struct named dir;
+	enum object_kind kind;
+	int r = holder(req, parent, &dir);
+
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	kind = file_each(dir.file->leads)->each;
+	if (name_clashes(kind, name)) {
+		err_set(&err, -EINVAL,
+		    "%s: no %s may have this name, another "
+		    "file has it",
+		    name, object_kind_name(kind));
+		ops_tell(s, parent, dir.file->name, err.code, &err);
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	cluster_make(s->cluster, kind, name, made, about(req, &dir, name));
+}
+
+static void removed(int code, const struct err *err, void *userdata)
+{
+	struct request *q = userdata;
+
+	ops_tell(q->session, q->inode, q->file->name, code, err);
+	fuse_reply_err(request_done(q), -code);
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct session *s = ops_session(req);
+	struct named dir, n;
+	int r = ops_directory(req, parent, W_OK | X_OK, &dir);
+
+	if (r == 0)
+		r = ops_child(s, &dir, name, &n);
+	if (r == 0 && n.file->kind != FILE_DIRECTORY)
+		r = -ENOTDIR;
+	if (r == 0 && n.file->name)
+		r = -EPERM;
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		cluster_remove(s->cluster, n.file->each, name, removed,
+		    about(req, &dir, name));
+}
+
+/* --- what belongs nowhere --- */
+
+static void refuse_in(fuse_req_t req, fuse_ino_t parent)
+{
+	struct named dir;
+	int r = ops_directory(req, parent, W_OK | X_OK, &dir);
+
+	fuse_reply_err(req, r < 0 ? -r : EPERM);
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	refuse_in(req, parent);
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+    dev_t device)
+{
+	refuse_in(req, parent);
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+    struct fuse_file_info *fi)
+{
+	refuse_in(req, parent);
+}
+
+void op_symlink(
+    fuse_req_t req, const char *to, fuse_ino_t parent, const char *name)
+{
+	refuse_in(req, parent);
+}
+
+void op_link(
+    fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	refuse_in(req, parent);
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+    fuse_ino_t new_parent, const char *new_name, unsigned flags)
+{
+	refuse_in(req, parent);
+}
