@@ -167,7 +167,7 @@ static uint64_t rules_of(const struct fake_spec *spec)
 int fake_fails(const struct driver_env *env, const struct fake_spec *spec,
     enum stage stage, struct err *err)
 {
-	struct fake_record r;
+	struct fake_record r = {0};
 	bool listed = false;
 
 	for (char **s = spec ? spec->fail : NULL; s && *s; s++)

@@ -673,7 +673,8 @@ static int walk_key(struct walk *w, const struct spec_key *key, json_t *doc,
 		if (key->flags & REQUIRED && !w->partial)
 			return refuse(
 			    w, "is required, for example %s", key->example);
-		v = fallback = fallback_value(key);
+		fallback = fallback_value(key);
+		v = fallback;
 		if (!v)
 			return 0;
 	}

@@ -207,7 +207,7 @@ static int scan_hex4(struct scan *s, size_t escape, bool low, unsigned *ret)
 
 static int scan_unicode(struct scan *s, size_t escape, struct buf *out)
 {
-	unsigned c, second;
+	unsigned c = 0, second = 0;
 	int r = scan_hex4(s, escape, false, &c);
 	if (r)
 		return r;
