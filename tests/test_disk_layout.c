@@ -218,7 +218,7 @@ static void not_mounted(void)
 	char *at;
 	gpt(64 * MIB);
 	while ((at = strstr(text, "/dev/vda2 /mnt ")))
-		memcpy(at, "/dev/vdz", 8);
+		at[strlen("/dev/vd")] = 'z';
 	CHECK_INT(disk_facts_parse(text, &facts, NULL), 0);
 	disk_judge(&layout, &facts, true, false, &v);
 	CHECK_INT(v.content, DISK_OURS);
@@ -325,7 +325,7 @@ static void grown_gpt(void)
 	char *size = strstr(text, "@disk vda 2097152");
 	CHECK(size != NULL);
 	if (size)
-		memcpy(size, "@disk vda 4194304", 17);
+		size[strlen("@disk vda ")] = '4';
 	CHECK_INT(disk_facts_parse(text, &facts, NULL), 0);
 	disk_judge(&layout, &facts, true, false, &v);
 	CHECK_INT(v.content, DISK_OURS_GROWN);

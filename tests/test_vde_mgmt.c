@@ -120,8 +120,8 @@ static void garbage(void)
 	    "Port 0001 untagged_vlan=0\n IN:  pkts  x bytes\n  -- endpoint ID ",
 	    " IN:  pkts 1 bytes 2\n", "Hash: 1 Addr: 1:2:3",
 	    "Port 70000 untagged_vlan=0\n  -- endpoint ID 1 pid=5\n",
-	    "Port 1 untagged_vlan=0\n  -- endpoint ID 1 pid=-5\n"
-	    "  -- endpoint ID 1 pid=99999999999999999999\n"};
+	    "Port 1 untagged_vlan=0\n  -- endpoint ID 1 pid=-5\n",
+	    "Port 1 untagged_vlan=0\n  -- endpoint ID 1 pid=99999999999999\n"};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		_cleanup_free_ struct vde_port *p = NULL;
 		_cleanup_free_ struct vde_mac *m = NULL;

@@ -3,62 +3,21 @@
  * Lays out a guest's disk through its SSH session: sfdisk, mkfs, mount.  What
  * the disk holds is asked first, always, under the guest's lock: so a command
  * that outlived its daemon is waited for, and its work is seen, never done
- * twice.  Every step is taken because the last look asks for it (next()), so
- * ensure goes on wherever it was cut off.
+ * twice.  Every step is taken because the last look asks for it (disk_next()),
+ * so ensure goes on wherever it was cut off.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "drivers/disk_layout.h"
+#include "drivers/disk_guest.h"
 #include "drivers/drivers.h"
 #include "host/guest_command.h"
-#include "host/ssh.h"
 
 #define LOOK_TIMEOUT (110 * USEC_PER_SEC)
-#define STEP_TIMEOUT (300 * USEC_PER_SEC)
-#define MKFS_TIMEOUT (1800 * USEC_PER_SEC)
-#define TABLES_MAX   2 /* tables written in one ensure */
 
-enum probe { PROBE_BROKEN, PROBE_EMPTY, PROBE_USED };
-
-struct disk {
-	const struct driver_env *env;
-	struct ssh *ssh;
-	struct ssh_job *job;
-	struct op *op;
-	bool ending;
-	int code;
-	struct err err;
-	struct loop_source *end;
-
-	/* Copies of what the call was given. */
-	struct disk_spec spec;
-	struct disk_plan plan;
-	bool planned, laid_out;
-	char *serial;
-
-	bool ensure;     /* else: only look */
-	bool proven;     /* every file system was made or checked */
-	unsigned tables; /* written in this ensure */
-	bool grown;      /* the table was, in this ensure */
-	unsigned steps;  /* done, for the percentage */
-	size_t at;       /* the partition that is worked on */
-	char *what;      /* the command that runs, for people */
-	struct disk_layout layout;
-	struct disk_facts *facts;
-	struct disk_verdict todo;
-	struct disk_look look;
-};
-
-typedef void (*done_fn)(int code, int status, const char *out, size_t out_len,
-    const char *errout, const struct err *err, void *userdata);
-
-static void look_again(struct disk *d);
-static void next(struct disk *d);
-
-static void log_text(struct disk *d, const char *text)
+void disk_log(struct disk *d, const char *text)
 {
 	if (d->env->log)
 		d->env->log(d->env->owner, text, strlen(text));
@@ -103,7 +62,7 @@ static void take_slice(struct disk *d, const struct disk_slice *s)
 
 /* --- the end of an operation ------------------------------------------- */
 
-static void finish(struct disk *d, int code)
+void disk_finish(struct disk *d, int code)
 {
 	if (d->ending)
 		return;
@@ -131,7 +90,7 @@ static void on_cancel(struct op *op)
 		return;
 	}
 	err_set(&d->err, -ECANCELED, "cancelled");
-	finish(d, -ECANCELED);
+	disk_finish(d, -ECANCELED);
 }
 
 static void begin(struct disk *d, struct op *op)
@@ -142,317 +101,6 @@ static void begin(struct disk *d, struct op *op)
 	op->cancel = on_cancel;
 }
 
-/* --- commands ---------------------------------------------------------- */
-
-/* Runs sh -c script with $0, $1, ...; every one under the guest's lock. */
-static void run(struct disk *d, const char *script, char *const *args,
-    const char *input, uint64_t timeout, done_fn done)
-{
-	_cleanup_strv_ char **argv = strv_new("sh", "-c", script, NULL);
-	for (size_t i = 0; args && args[i]; i++)
-		strv_push(&argv, args[i]);
-	const struct ssh_run r = {.argv = argv,
-	    .input = input,
-	    .input_len = input ? strlen(input) : 0,
-	    .max_output = DISK_FACTS_MAX,
-	    .timeout = timeout,
-	    .lock = true,
-	    .done = done,
-	    .userdata = d};
-	int code = ssh_run(d->ssh, &r, &d->job, &d->err);
-	if (code < 0)
-		finish(d, code == -ENOTCONN ? -EAGAIN : code);
-}
-
-static void set_what(struct disk *d, char *text)
-{
-	free(d->what);
-	d->what = text;
-}
-
-/* Steps that the last look still asks for. */
-static unsigned steps_left(const struct disk *d)
-{
-	const struct disk_verdict *t = &d->todo;
-	unsigned n = 1; /* the mounts and the last look */
-	if (t->write_table)
-		return (unsigned)d->layout.n + 2;
-	n += t->grow_table;
-	for (size_t i = 0; i < d->layout.n; i++)
-		n += (t->mkfs[i] ? 1 : 0) + (t->unproven[i] ? 2 : 0) +
-		     (t->grow_fs[i] ? 1 : 0);
-	return n;
-}
-
-/* Takes `what`: "mkfs.ext4 /dev/vda2". */
-static void tell(struct disk *d, char *what)
-{
-	unsigned left = steps_left(d);
-	set_what(d, what);
-	op_progress(
-	    d->op, (int)(100 * d->steps / (d->steps + left)), "%s", what);
-	d->steps++;
-}
-
-/* Logs how the command ended; false when that ended the operation. */
-static bool ended_well(struct disk *d, int code, int status, const char *out,
-    const char *errout, const struct err *err)
-{
-	if (!d->op || d->ending)
-		return false;
-	d->job = NULL;
-	_cleanup_buf_ struct buf b = {0};
-	guest_command_text(&b, d->what, code, status, out, errout, err);
-	log_text(d, b.data);
-	int r = guest_command_code(code, status, d->what, errout, err, &d->err);
-	if (r < 0)
-		finish(d, r);
-	return r == 0;
-}
-
-static char *device(const struct disk *d, size_t i)
-{
-	return xasprintf("/dev/%s%u", d->facts->dev, d->layout.parts[i].number);
-}
-
-/* A step that asks for nothing but success. */
-static void on_step(int code, int status, const char *out, size_t out_len,
-    const char *errout, const struct err *err, void *userdata)
-{
-	struct disk *d = userdata;
-	if (ended_well(d, code, status, out, errout, err))
-		next(d);
-}
-
-/* A step after which the disk must be looked at anew. */
-static void on_changed(int code, int status, const char *out, size_t out_len,
-    const char *errout, const struct err *err, void *userdata)
-{
-	struct disk *d = userdata;
-	if (ended_well(d, code, status, out, errout, err))
-		look_again(d);
-}
-
-/* --- the table --------------------------------------------------------- */
-
-static const char table_script[] =
-    "sfdisk -q --wipe always --wipe-partitions always \"$0\" || exit\n"
-    "for n; do\n"
-    "	i=0\n"
-    "	until [ -b \"$n\" ]; do\n"
-    "		i=$((i+1)); [ $i -le 100 ] || {\n"
-    "			echo \"$n did not appear\" >&2; exit 1; }\n"
-    "		sleep 0.1\n"
-    "	done\n"
-    "done\n"
-    "sync\n";
-
-static void write_table(struct disk *d)
-{
-	_cleanup_buf_ struct buf script = {0};
-	if (d->facts->sectors < d->layout.sectors_min) {
-		err_set(&d->err, -ENOSPC,
-		    "/dev/%s has %llu MiB, the partitions need %llu: make "
-		    "disk.size larger or partitions smaller",
-		    d->facts->dev,
-		    (unsigned long long)(d->facts->sectors / GRAIN),
-		    (unsigned long long)((d->layout.sectors_min + GRAIN - 1) /
-					 GRAIN));
-		finish(d, -ENOSPC);
-		return;
-	}
-	if (d->tables++ == TABLES_MAX) {
-		err_set(&d->err, -EIO,
-		    "sfdisk has written the table %d times, and still: %s",
-		    TABLES_MAX, d->todo.found);
-		finish(d, -EIO);
-		return;
-	}
-	disk_layout_script(&d->layout, &script);
-	log_text(d, script.data);
-	_cleanup_strv_ char **args = NULL;
-	strv_pushf(&args, "/dev/%s", d->facts->dev);
-	for (size_t i = 0; i < d->layout.n; i++) {
-		_cleanup_free_ char *dev = device(d, i);
-		strv_push(&args, dev);
-	}
-	tell(d, xasprintf("sfdisk /dev/%s", d->facts->dev));
-	run(d, table_script, args, script.data, STEP_TIMEOUT, on_changed);
-}
-
-/* sfdisk moves a GPT's copy to the disk's new end by itself. The disk may be
- * in use: then only partx tells the kernel. */
-static const char grow_script[] =
-    "echo ', +' | sfdisk -q --no-reread --force -N \"$1\" \"$0\" || exit\n"
-    "partx -u --nr \"$1\" \"$0\" || blockdev --rereadpt \"$0\" || exit\n"
-    "sync\n";
-
-static void grow_table(struct disk *d)
-{
-	size_t last = d->layout.n - 1;
-	_cleanup_strv_ char **args = NULL;
-	strv_pushf(&args, "/dev/%s", d->facts->dev);
-	strv_pushf(&args, "%u", d->layout.parts[last].number);
-	d->grown = true;
-	tell(d, xasprintf("sfdisk -N %s %s", args[1], args[0]));
-	run(d, grow_script, args, NULL, STEP_TIMEOUT, on_changed);
-}
-
-/* --- file systems ------------------------------------------------------ */
-
-/* A file system of ours that was never seen in use: mkfs may have been cut
- * short, and then it can be thrown away; one that holds a file can't. */
-static const char probe_script[] =
-    "d=/run/rackfs-probe\n"
-    "mkdir -p $d\n"
-    "if mount -t \"$1\" -o \"$2\" \"$0\" $d; then\n"
-    "	f=$(ls -A $d | grep -vx 'lost+found' | head -n 1)\n"
-    "	umount $d || exit\n"
-    "	[ -z \"$f\" ] && echo empty || echo used\n"
-    "else\n"
-    "	echo broken\n"
-    "fi\n";
-
-static void on_probe(int code, int status, const char *out, size_t out_len,
-    const char *errout, const struct err *err, void *userdata)
-{
-	struct disk *d = userdata;
-	if (!ended_well(d, code, status, out, errout, err))
-		return;
-	d->todo.unproven[d->at] = false;
-	d->todo.mkfs[d->at] = strcmp(out, "used\n") != 0;
-	next(d);
-}
-
-static void probe(struct disk *d, size_t i)
-{
-	enum filesystem fs = d->layout.parts[i].spec->filesystem;
-	if (fs == FS_SWAP) {
-		d->todo.unproven[i] = false;
-		d->todo.mkfs[i] = true;
-		next(d);
-		return;
-	}
-	_cleanup_free_ char *dev = device(d, i);
-	char *args[] = {dev, (char *)filesystem_name(fs),
-	    fs == FS_EXT4 ? "ro,noload" : "ro", NULL};
-	d->at = i;
-	tell(d, xasprintf("look into %s", dev));
-	run(d, probe_script, args, NULL, STEP_TIMEOUT, on_probe);
-}
-
-static void make_fs(struct disk *d, size_t i)
-{
-	_cleanup_free_ char *dev = device(d, i);
-	_cleanup_strv_ char **argv = disk_layout_mkfs(&d->layout.parts[i], dev);
-	_cleanup_free_ char *line = strv_quote(argv);
-	_cleanup_free_ char *script = xasprintf("%s && sync", line);
-	d->todo.mkfs[i] = false;
-	tell(d, xasprintf("%s %s", argv[0], dev));
-	log_text(d, script);
-	run(d, script, NULL, NULL, MKFS_TIMEOUT, on_step);
-}
-
-static const char resize_script[] =
-    "if ! grep -q \"^$0 \" /proc/mounts; then\n"
-    "	e2fsck -fp \"$0\"; [ $? -le 1 ] || exit 4\n"
-    "fi\n"
-    "resize2fs \"$0\" && sync\n";
-
-static void grow_fs(struct disk *d, size_t i)
-{
-	_cleanup_free_ char *dev = device(d, i);
-	char *args[] = {dev, NULL};
-	d->todo.grow_fs[i] = false;
-	tell(d, xasprintf("resize2fs %s", dev));
-	run(d, resize_script, args, NULL, MKFS_TIMEOUT, on_step);
-}
-
-/* --- mounts ------------------------------------------------------------ */
-
-struct wanted_mount {
-	size_t part;
-	char *target; /* NULL: swap */
-};
-
-/* A folder sorts before what lies below it. */
-static int mount_order(const void *a, const void *b)
-{
-	const struct wanted_mount *x = a, *y = b;
-	return strcmp(x->target ? x->target : "~", y->target ? y->target : "~");
-}
-
-static const struct disk_mount *taken(const struct disk *d, const char *target)
-{
-	for (size_t i = 0; target && i < d->facts->n_mounts; i++)
-		if (STREQ(d->facts->mounts[i].target, target))
-			return &d->facts->mounts[i];
-	return NULL;
-}
-
-static void put_command(struct buf *script, char **argv)
-{
-	_cleanup_free_ char *line = strv_quote(argv);
-	buf_printf(script, "%s\n", line);
-	strv_free(argv);
-}
-
-static void put_mount(
-    struct disk *d, const struct wanted_mount *w, struct buf *script)
-{
-	const struct partition_spec *s = d->layout.parts[w->part].spec;
-	_cleanup_free_ char *dev = device(d, w->part);
-	if (!w->target) {
-		put_command(script, strv_new("swapon", dev, NULL));
-		return;
-	}
-	put_command(script, strv_new("mkdir", "-p", w->target, NULL));
-	put_command(
-	    script, strv_new("mount", "-t", filesystem_name(s->filesystem), dev,
-			w->target, NULL));
-}
-
-/* Fills `script`; false when something else is mounted there. */
-static bool mount_script(struct disk *d, struct buf *script)
-{
-	struct wanted_mount list[PARTITIONS_MAX];
-	size_t n = 0;
-	bool ok = true;
-	for (size_t i = 0; i < d->layout.n; i++)
-		if (d->todo.mount[i])
-			list[n++] = (struct wanted_mount){
-			    i, disk_layout_target(&d->layout.parts[i])};
-	if (n)
-		qsort(list, n, sizeof(list[0]), mount_order);
-	for (size_t i = 0; i < n; i++) {
-		const struct disk_mount *m = taken(d, list[i].target);
-		if (m && ok) {
-			err_set(&d->err, -EBUSY,
-			    "%s: %s is mounted there already; unmount it in "
-			    "the guest",
-			    m->target, m->dev);
-			ok = false;
-		}
-		put_mount(d, &list[i], script);
-		free(list[i].target);
-	}
-	return ok;
-}
-
-static void mount_all(struct disk *d)
-{
-	_cleanup_buf_ struct buf script = {0};
-	buf_puts(&script, "set -e\n");
-	if (!mount_script(d, &script)) {
-		finish(d, -EBUSY);
-		return;
-	}
-	memset(d->todo.mount, 0, sizeof(d->todo.mount));
-	tell(d, xstrdup("mount below " DISK_MOUNT_BASE));
-	log_text(d, script.data);
-	run(d, script.data, NULL, NULL, STEP_TIMEOUT, on_step);
-}
-
 /* --- step by step ------------------------------------------------------ */
 
 static void refuse(struct disk *d)
@@ -461,7 +109,7 @@ static void refuse(struct disk *d)
 	    "/dev/%s holds %s; nothing was written; to throw it away, stop the "
 	    "node and write \"wipe\" to its state",
 	    d->facts->dev, d->todo.found);
-	finish(d, -EEXIST);
+	disk_finish(d, -EEXIST);
 }
 
 static bool any(const bool *flags, size_t n, size_t *ret)
@@ -479,21 +127,21 @@ static void check_result(struct disk *d)
 {
 	if ((d->proven || d->steps == 0) && d->todo.content == DISK_OURS &&
 	    d->todo.mounted) {
-		finish(d, 0);
+		disk_finish(d, 0);
 	} else if (d->proven) {
 		err_set(&d->err, -EIO,
 		    "after the layout was made, /dev/%s holds %s%s",
 		    d->facts->dev, d->todo.found,
 		    d->todo.mounted ? "" : "; not all of it is mounted");
-		finish(d, -EIO);
+		disk_finish(d, -EIO);
 	} else {
 		d->proven = true;
-		look_again(d);
+		disk_look_again(d);
 	}
 }
 
 /* One step that the last look asks for. */
-static void next(struct disk *d)
+void disk_next(struct disk *d)
 {
 	struct disk_verdict *t = &d->todo;
 	size_t n = d->layout.n, i;
@@ -502,17 +150,17 @@ static void next(struct disk *d)
 	else if (d->proven)
 		check_result(d);
 	else if (t->write_table)
-		write_table(d);
+		disk_write_table(d);
 	else if (t->grow_table && !d->grown)
-		grow_table(d);
+		disk_grow_table(d);
 	else if (any(t->unproven, n, &i))
-		probe(d, i);
+		disk_probe(d, i);
 	else if (any(t->mkfs, n, &i))
-		make_fs(d, i);
+		disk_make_fs(d, i);
 	else if (any(t->mount, n, &i))
-		mount_all(d);
+		disk_mount_all(d);
 	else if (any(t->grow_fs, n, &i))
-		grow_fs(d, i);
+		disk_grow_fs(d, i);
 	else
 		check_result(d);
 }
@@ -534,7 +182,7 @@ static void log_look(struct disk *d)
 	    xasprintf("disk: /dev/%s, %llu MiB: %s (%s)\n", d->facts->dev,
 		(unsigned long long)(d->facts->sectors / GRAIN), d->todo.found,
 		disk_content_name(d->todo.content));
-	log_text(d, text);
+	disk_log(d, text);
 }
 
 static void on_facts(int code, int status, const char *out, size_t out_len,
@@ -552,8 +200,8 @@ static void on_facts(int code, int status, const char *out, size_t out_len,
 		_cleanup_buf_ struct buf b = {0};
 		guest_command_text(
 		    &b, "looking at the disk", code, status, out, errout, err);
-		log_text(d, b.data);
-		finish(d, r);
+		disk_log(d, b.data);
+		disk_finish(d, r);
 		return;
 	}
 	take_look(d);
@@ -566,17 +214,17 @@ static void on_facts(int code, int status, const char *out, size_t out_len,
 	    !d->proven)
 		d->todo.grow_fs[d->layout.n - 1] = true;
 	if (d->ensure)
-		next(d);
+		disk_next(d);
 	else
-		finish(d, 0);
+		disk_finish(d, 0);
 }
 
-static void look_again(struct disk *d)
+void disk_look_again(struct disk *d)
 {
 	char *args[] = {"sh", d->serial, NULL};
 	if (!d->ensure || d->steps == 0)
 		op_progress(d->op, -1, "looking at the disk");
-	run(d, disk_facts_script, args, NULL, LOOK_TIMEOUT, on_facts);
+	disk_run(d, disk_facts_script, args, NULL, LOOK_TIMEOUT, on_facts);
 }
 
 /* --- the driver's calls ------------------------------------------------ */
@@ -623,7 +271,7 @@ static int start(struct disk *d, const struct disk_slice *slice, struct op *op,
 	d->proven = d->grown = false;
 	d->tables = d->steps = 0;
 	d->todo = (struct disk_verdict){0};
-	look_again(d);
+	disk_look_again(d);
 	return 0;
 }
 
@@ -666,10 +314,10 @@ static int disk_wipe_(
 		return err_errno(err, -errno, "%s", slice->path);
 	_cleanup_free_ char *text = xasprintf("wipe: %s %s\n", slice->path,
 	    there ? "is removed" : "is not there");
-	log_text(d, text);
+	disk_log(d, text);
 	d->look = (struct disk_look){.content = DISK_UNKNOWN};
 	begin(d, op);
-	finish(d, 0);
+	disk_finish(d, 0);
 	return 0;
 }
 

@@ -235,8 +235,8 @@ static void take_input(struct vde_mgmt *m)
 		send_command(m);
 		return;
 	}
-	const char *body;
-	size_t len;
+	const char *body = "";
+	size_t len = 0;
 	int r = vde_answer(m->in.data, m->in.len, &body, &len, &m->err);
 	if (r < 0) {
 		err_prefix(&m->err,
@@ -263,7 +263,7 @@ static void on_input(int fd, uint32_t events, void *userdata)
 	}
 	if (m->in.len + (size_t)n > VDE_ANSWER_MAX) {
 		finish(m, err_set(&m->err, -EPROTO,
-			      "the switch's answer is over %d bytes",
+			      "the switch's answer is over %zu bytes",
 			      VDE_ANSWER_MAX));
 		return;
 	}

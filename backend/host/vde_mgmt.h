@@ -11,7 +11,7 @@
 #include "err.h"
 #include "loop.h"
 
-#define VDE_ANSWER_MAX   (8 * 1024 * 1024) /* bytes of one answer */
+#define VDE_ANSWER_MAX   ((size_t)8 << 20) /* bytes of one answer */
 #define VDE_SILENCE      (2 * USEC_PER_SEC)
 #define VDE_COMMANDS_MAX 4
 #define VDE_PORTS_MAX    65536
