@@ -25,6 +25,13 @@ int file_text(
 	return 0;
 }
 
+static void remember_size(struct inode *i, uint64_t version, uint64_t size)
+{
+	i->size_known = true;
+	i->size_version = version;
+	i->size = size;
+}
+
 uint64_t file_size(
     struct session *s, const struct file *f, struct object *o, struct inode *i)
 {
@@ -49,11 +56,8 @@ uint64_t file_size(
 		return i->size;
 	if (file_text(s, f, o, &text) < 0)
 		return 0;
-	if (i) {
-		i->size_known = true;
-		i->size_version = version;
-		i->size = text.len;
-	}
+	if (i)
+		remember_size(i, version, text.len);
 	return text.len;
 }
 
@@ -76,10 +80,15 @@ bool handle_is_terminal(const struct handle *h)
 
 static int snapshot(struct handle *h)
 {
+	int r;
+
 	buf_clear(&h->text);
 	h->version = object_version(h->object, h->file->aspects);
 	h->have = true;
-	return file_text(h->session, h->file, h->object, &h->text);
+	r = file_text(h->session, h->file, h->object, &h->text);
+	if (r == 0)
+		remember_size(h->inode, h->version, h->text.len);
+	return r;
 }
 
 static struct handle *make(
