@@ -45,7 +45,7 @@ bool ssh_ed25519_dropbear(const char *text, struct buf *ret);
 int ssh_key_load(const char *path, ssh_key *ret, struct err *err);
 /* "ssh-ed25519 AAAA... comment" */
 int ssh_key_parse(const char *text, ssh_key *ret, struct err *err);
-/* "SHA256:..."; owned text for a sentence. */
+/* "ssh-ed25519 SHA256:..."; owned text for a sentence. */
 char *ssh_key_fingerprint(ssh_key key);
 
 #define SSH_PIECE       (32 * KIB)  /* read or written at once */
@@ -149,7 +149,7 @@ int ssh_thread_start(struct ssh *s); /* takes a reference */
 int ssh_thread_wait(
     struct ssh_thread *t, const struct ssh_job *job, uint64_t until);
 
-/* ssh_job.c: runs it and sets how it ended.  Negative when the session can't
+/* ssh_job.c: runs it and tells how it ended.  Negative when the session can't
  * be used any more. */
 int ssh_job_run(struct ssh_thread *t, struct ssh_job *j);
 

@@ -4,7 +4,8 @@
  * command, moves bytes both ways, takes the exit status.  A job that is
  * cancelled or late loses its channel; the session goes on.
  *
- * opening -> asking (exec) -> moving bytes -> closed; from each: given up.
+ * opening -> asking (exec) -> moving bytes -> closed; from each: given up;
+ * from asking: closed by the server -> opening.
  */
 #include <errno.h>
 #include <signal.h>
@@ -14,7 +15,9 @@
 
 /* A command has ended but something it started holds its output open: what
  * comes later than that is not waited for. */
-#define LINGER (2 * USEC_PER_SEC)
+#define LINGER   (2 * USEC_PER_SEC)
+#define END_WAIT (2 * USEC_PER_SEC) /* for a command that was told to end */
+#define TRIES    3                  /* to get a channel */
 
 struct run {
 	struct ssh_thread *t;
@@ -23,7 +26,7 @@ struct run {
 	struct ssh_channel_callbacks_struct callbacks;
 	uint64_t until, ended_at;
 	size_t sent;
-	bool eof_sent, ended;
+	bool asked, eof_sent, ended, closed_there;
 	char piece[SSH_PIECE];
 };
 
@@ -32,9 +35,18 @@ static void on_exit_status(
 {
 	struct run *r = userdata;
 
+	if (!r->j)
+		return;
 	r->ended = true;
 	r->ended_at = now_mono();
 	r->j->status = status;
+}
+
+static void on_close(ssh_session session, ssh_channel channel, void *userdata)
+{
+	struct run *r = userdata;
+
+	r->closed_there = true;
 }
 
 static void on_exit_signal(ssh_session session, ssh_channel channel,
@@ -149,36 +161,105 @@ static int move_bytes(struct run *r)
 	}
 }
 
-static int start(struct run *r)
+static int open_channel(struct run *r)
 {
-	int rc;
+	struct ssh_thread *t = r->t;
 
+	r->callbacks = (struct ssh_channel_callbacks_struct){
+	    .userdata = r,
+	    .channel_exit_status_function = on_exit_status,
+	    .channel_exit_signal_function = on_exit_signal,
+	    .channel_close_function = on_close,
+	};
+	ssh_callbacks_init(&r->callbacks);
+	r->closed_there = false;
+	r->channel = ssh_channel_new(t->session);
+	if (!r->channel)
+		return err_set(&t->err, -ECONNRESET, "%s: %s", t->s->where,
+		    ssh_get_error(t->session));
+	ssh_add_channel_callbacks(r->channel, &r->callbacks);
+	return 0;
+}
+
+static void free_channel(struct run *r)
+{
+	if (!r->channel)
+		return;
+	ssh_remove_channel_callbacks(r->channel, &r->callbacks);
+	ssh_channel_free(r->channel);
+	r->channel = NULL;
+}
+
+/* Both messages, EOF and CLOSE, or the server would keep its end open: the
+ * first call may return at "not sent yet" between them. */
+static void close_channel(struct run *r)
+{
+	if (ssh_channel_close(r->channel) != SSH_OK)
+		ssh_channel_close(r->channel);
+}
+
+/* 1: the server closed the channel without having taken the command. */
+static int try_start(struct run *r)
+{
+	int rc = open_channel(r);
+
+	if (rc)
+		return rc;
 	while ((rc = ssh_channel_open_session(r->channel)) == SSH_AGAIN) {
 		rc = ssh_thread_wait(r->t, r->j, r->until);
 		if (rc)
 			return rc;
 	}
+	r->asked = rc == SSH_OK;
+	while (r->asked && (rc = ssh_channel_request_exec(
+				r->channel, r->j->command)) == SSH_AGAIN) {
+		/* libssh would wait for an answer all the same. */
+		if (r->closed_there)
+			break;
+		rc = ssh_thread_wait(r->t, r->j, r->until);
+		if (rc)
+			return rc;
+	}
 	if (rc == SSH_OK)
-		while ((rc = ssh_channel_request_exec(
-			    r->channel, r->j->command)) == SSH_AGAIN) {
-			rc = ssh_thread_wait(r->t, r->j, r->until);
-			if (rc)
-				return rc;
-		}
-	return rc == SSH_OK ? 0 : -ECONNRESET;
+		return 0;
+	return r->closed_there && !r->ended ? 1 : -ECONNRESET;
 }
 
-/* Without both messages the server would keep its end open. */
+/* dropbear (2022.83 at least) closes a channel that has no command yet when a
+ * child of another channel ends at that moment. */
+static int start(struct run *r)
+{
+	int rc = 1;
+
+	for (int i = 0; rc == 1 && i < TRIES; i++) {
+		if (r->channel)
+			close_channel(r);
+		free_channel(r);
+		rc = try_start(r);
+	}
+	return rc == 1 ? -ECONNRESET : rc;
+}
+
+/* The job is done with, and told; its command may still live. */
 static void end_channel(struct run *r, bool kill)
 {
-	ssh_remove_channel_callbacks(r->channel, &r->callbacks);
+	uint64_t until = now_mono() + END_WAIT;
+
+	if (!r->channel)
+		return;
+	/* One that is half open can't be closed. */
+	while (!r->asked && ssh_channel_open_session(r->channel) == SSH_AGAIN &&
+	       ssh_thread_wait(r->t, NULL, until) == 0)
+		;
 	if (kill && ssh_channel_is_open(r->channel))
 		ssh_channel_request_send_signal(r->channel, "TERM");
-	if (ssh_channel_is_open(r->channel) || !kill)
-		/* Again: the first may end at "not sent yet" after the EOF. */
-		if (ssh_channel_close(r->channel) != SSH_OK)
-			ssh_channel_close(r->channel);
-	ssh_channel_free(r->channel);
+	if (ssh_channel_is_open(r->channel) || r->closed_there)
+		close_channel(r);
+	/* The next command would run beside it; and see start(). */
+	while (kill && r->asked && !r->closed_there &&
+	       ssh_thread_wait(r->t, NULL, until) == 0)
+		;
+	free_channel(r);
 }
 
 static void tell_failure(struct run *r, int rc)
@@ -214,18 +295,6 @@ int ssh_job_run(struct ssh_thread *t, struct ssh_job *j)
 	r->t = t;
 	r->j = j;
 	r->until = now_mono() + j->timeout;
-	r->callbacks.userdata = r;
-	r->callbacks.channel_exit_status_function = on_exit_status;
-	r->callbacks.channel_exit_signal_function = on_exit_signal;
-	ssh_callbacks_init(&r->callbacks);
-	r->channel = ssh_channel_new(t->session);
-	if (!r->channel) {
-		err_set(&t->err, -ECONNRESET, "%s: %s", t->s->where,
-		    ssh_get_error(t->session));
-		tell_failure(r, -ECONNRESET);
-		return -ECONNRESET;
-	}
-	ssh_add_channel_callbacks(r->channel, &r->callbacks);
 	rc = start(r);
 	if (!rc)
 		rc = move_bytes(r);
@@ -235,6 +304,8 @@ int ssh_job_run(struct ssh_thread *t, struct ssh_job *j)
 		tell_failure(r, rc);
 	else if (j->cut)
 		tell_cut(j);
+	r->j = NULL;
+	ssh_tell_done(j);
 	end_channel(r, rc != 0);
 	if (t->err.code)
 		return t->err.code;

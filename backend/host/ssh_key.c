@@ -192,16 +192,15 @@ char *ssh_key_fingerprint(ssh_key key)
 {
 	unsigned char *hash = NULL;
 	size_t len = 0;
-	char *text = NULL, *copy;
+	_cleanup_(ssh_textp) char *text = NULL;
 
 	if (ssh_get_publickey_hash(
 		key, SSH_PUBLICKEY_HASH_SHA256, &hash, &len) == SSH_OK)
 		text = ssh_get_fingerprint_hash(
 		    SSH_PUBLICKEY_HASH_SHA256, hash, len);
-	copy = xstrdup(text ? text : "of an unknown kind");
-	ssh_string_free_char(text);
 	ssh_clean_pubkey_hash(&hash);
-	return copy;
+	return xasprintf(
+	    "%s %s", ssh_key_type_to_char(ssh_key_type(key)), text ? text : "");
 }
 
 int ssh_key_dropbear(const char *path, struct buf *ret, struct err *err)

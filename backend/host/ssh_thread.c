@@ -186,20 +186,25 @@ static int tcp_connect(struct ssh_thread *t, uint64_t until, struct err *err)
 	return rc;
 }
 
-/* Only what the pinned key can sign with, so that another host key shows as
- * "no match" instead of being looked at. */
-static const char *host_key_algorithms(ssh_key key)
+/* The pinned kind first, so that a server that has it shows that one.  The
+ * others too: a server that lacks it then shows what it has, and is refused
+ * for that, instead of hanging up without a word. */
+#define OTHER_KINDS                                                            \
+	"ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,"                 \
+	"ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256"
+static char *host_key_algorithms(ssh_key key)
 {
 	enum ssh_keytypes_e type = ssh_key_type(key);
 
-	return type == SSH_KEYTYPE_RSA ? "rsa-sha2-512,rsa-sha2-256"
-				       : ssh_key_type_to_char(type);
+	return xasprintf("%s," OTHER_KINDS, type == SSH_KEYTYPE_RSA
+						? "rsa-sha2-512,rsa-sha2-256"
+						: ssh_key_type_to_char(type));
 }
 
 static int set_options(struct ssh_thread *t, struct err *err)
 {
 	const struct ssh *s = t->s;
-	const char *algorithms = host_key_algorithms(s->host_key);
+	_cleanup_free_ char *algorithms = host_key_algorithms(s->host_key);
 	static const bool no = false;
 
 	t->session = ssh_new();
@@ -241,11 +246,6 @@ static int exchange_keys(struct ssh_thread *t, uint64_t until, struct err *err)
 	why = ssh_get_error(t->session);
 	if (!*why)
 		why = "the server broke the protocol";
-	if (strstr(why, "server host key algo"))
-		return err_set(err, -EACCES,
-		    "%s: the server has no host key of the pinned kind (%s)",
-		    t->s->where,
-		    ssh_key_type_to_char(ssh_key_type(t->s->host_key)));
 	return err_set(
 	    err, -ECONNRESET, "%s: key exchange: %s", t->s->where, why);
 }
@@ -331,12 +331,8 @@ static void serve(struct ssh_thread *t)
 	while (!rc) {
 		struct ssh_job *j = ssh_next_job(t->s);
 
-		if (j) {
-			rc = ssh_job_run(t, j);
-			ssh_tell_done(j);
-		} else {
-			rc = ssh_thread_wait(t, NULL, USEC_NEVER);
-		}
+		rc = j ? ssh_job_run(t, j)
+		       : ssh_thread_wait(t, NULL, USEC_NEVER);
 	}
 	if (rc != -ESHUTDOWN && !t->err.code)
 		err_errno(&t->err, rc, "%s", t->s->where);
