@@ -20,8 +20,8 @@
 #include "fs/session.h"
 
 #define LOG_FILE     "daemon.log"
-#define LOG_FILE_MAX (1024 * 1024) /* begun anew at a start beyond it */
-#define FILES_MAX    65536         /* open files, when the system allows */
+#define LOG_FILE_MAX (1024L * 1024) /* begun anew at a start beyond it */
+#define FILES_MAX    65536          /* open files, when the system allows */
 
 static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP};
 

@@ -211,9 +211,12 @@ void ops_entry(struct session *s, const struct named *n, bool count,
     struct fuse_entry_param *ret)
 {
 	uint64_t number = inode_number(n->file, n->object);
-	struct inode *i = count ? inode_get(s->inodes, number)
-				: inode_find(s->inodes, number);
+	struct inode *i = inode_find(s->inodes, number);
 
+	if (count) {
+		i = inode_get(s->inodes, number);
+		i->lookups++;
+	}
 	*ret = (struct fuse_entry_param){.ino = number,
 	    .generation = i ? i->generation : 1,
 	    .attr_timeout = OPS_FOR_EVER,
@@ -222,8 +225,6 @@ void ops_entry(struct session *s, const struct named *n, bool count,
 	if (!n->file->name && n->file->kind != FILE_DIRECTORY)
 		ret->entry_timeout = 0;
 	attr_of(s, n, i, &ret->attr);
-	if (count)
-		i->lookups++;
 }
 
 void ops_unlook(struct session *s, uint64_t number, uint64_t n)
@@ -251,7 +252,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct named dir, n;
 	int r = ops_directory(req, parent, X_OK, &dir);
 
-	if (r == 0)
+	if (r >= 0)
 		r = ops_child(ops_session(req), &dir, name, &n);
 	if (r < 0)
 		fuse_reply_err(req, -r);

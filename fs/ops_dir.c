@@ -102,14 +102,13 @@ static void read_directory(
 	    .session = ops_session(req),
 	    .plus = plus,
 	    .size = size};
-	_cleanup_free_ char *data = NULL;
 	int r = ops_directory(req, ino, 0, &l.dir);
 
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
 	}
-	data = l.data = xmalloc(size);
+	l.data = xmalloc(size);
 	list(&l, (uint64_t)off);
 	r = fuse_reply_buf(req, l.data, l.used);
 	for (size_t i = 0; r < 0 && i < l.counted.len; i += sizeof(uint64_t)) {
@@ -119,6 +118,7 @@ static void read_directory(
 		ops_unlook(l.session, number, 1);
 	}
 	buf_done(&l.counted);
+	free(l.data);
 }
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -235,14 +235,14 @@ static void removed(int code, const struct err *err, void *userdata)
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct session *s = ops_session(req);
-	struct named dir, n;
+	struct named dir, n = {0};
 	int r = ops_directory(req, parent, W_OK | X_OK, &dir);
 
-	if (r == 0)
+	if (r >= 0)
 		r = ops_child(s, &dir, name, &n);
-	if (r == 0 && n.file->kind != FILE_DIRECTORY)
+	if (r >= 0 && n.file->kind != FILE_DIRECTORY)
 		r = -ENOTDIR;
-	if (r == 0 && n.file->name)
+	if (r >= 0 && n.file->name)
 		r = -EPERM;
 	if (r < 0)
 		fuse_reply_err(req, -r);

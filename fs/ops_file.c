@@ -27,7 +27,7 @@ static struct handle *handle_of(
 
 static int wanted(const struct fuse_file_info *fi)
 {
-	int mask = fi->flags & O_TRUNC ? W_OK : 0;
+	int mask = (fi->flags & O_TRUNC) ? W_OK : 0;
 
 	switch (fi->flags & O_ACCMODE) {
 	case O_RDONLY:
@@ -56,9 +56,9 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct named n;
 	int r = ops_resolve(req, ino, &n);
 
-	if (r == 0)
+	if (r >= 0)
 		r = ops_allowed(req, n.file, wanted(fi));
-	if (r == 0)
+	if (r >= 0)
 		r = handle_new(s, &n, fi->flags, fuse_req_ctx(req)->pid, &h);
 	if (r < 0) {
 		fuse_reply_err(req, -r);

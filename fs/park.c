@@ -60,8 +60,8 @@ static void end_parked(struct parked *p, int code)
 static bool try_parked(struct parked *p, bool may_wait)
 {
 	_cleanup_buf_ struct buf scratch = {0};
-	const char *data;
-	size_t len;
+	const char *data = "";
+	size_t len = 0;
 	int r = p->write ? type(p)
 			 : handle_read(p->handle, p->off, p->size, &scratch,
 			       &data, &len);

@@ -27,7 +27,7 @@
 /* A daemon that was killed may have left a child between fork and exec, which
  * still holds the lock for an instant. */
 #define LOCK_TRIES      40
-#define LOCK_PAUSE_NSEC (25 * 1000 * 1000)
+#define LOCK_PAUSE_NSEC (25L * 1000 * 1000)
 
 /* --- folders --- */
 
