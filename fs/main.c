@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cluster.h"
-#include "host/doctor.h"
+#include "doctor.h"
 #include "log.h"
 #include "fs/notify.h"
 #include "fs/options.h"
@@ -189,6 +189,10 @@ static int run(struct daemon *d, struct err *err)
 		loop_kick(ready);
 		r = loop_run(d->loop);
 		loop_notify("STOPPING=1");
+		if (r == 0 && !d->session->mounted)
+			log_notice("%s was unmounted: it ends, machines are "
+				   "left running",
+			    d->folders.mountpoint);
 		loop_source_free(ready);
 		if (r < 0)
 			err_errno(err, r, "the event loop broke");

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "host/ssh_internal.h"
+#include "host/ssh_key.h"
 #include "test.h"
 
 #define SSHD "/usr/sbin/sshd"
@@ -32,7 +33,7 @@ static char *user;
 static struct loop *loop;
 static pid_t sshd_pid;
 static uint16_t sshd_port;
-static bool have_sshd;
+static const char *no_sshd = "sshd was not started";
 
 static char *in_dir(const char *name)
 {
@@ -125,15 +126,21 @@ static bool wait_for_banner(uint16_t port)
 	return seen;
 }
 
-static void start_sshd(void)
+static void start_sshd(bool can_log_in)
 {
 	_cleanup_free_ char *conf = in_dir("sshd_config");
 	_cleanup_free_ char *log = in_dir("sshd.log");
 	_cleanup_buf_ struct buf b = {0};
 	char *argv[] = {SSHD, "-D", "-e", "-f", conf, NULL};
 
-	if (access(SSHD, X_OK) < 0)
+	if (access(SSHD, X_OK) < 0) {
+		no_sshd = "openssh-server is not installed";
 		return;
+	}
+	if (!can_log_in) {
+		no_sshd = "this user has no shell to log in with";
+		return;
+	}
 	/* Debian's package makes it when the service starts. */
 	if (geteuid() == 0)
 		mkdir("/run/sshd", 0755);
@@ -149,13 +156,16 @@ static void start_sshd(void)
 	    (unsigned)sshd_port, host_key, user_key);
 	CHECK_INT(file_replace(AT_FDCWD, conf, b.data, b.len, 0600), 0);
 	sshd_pid = start(argv, log);
-	have_sshd = wait_for_banner(sshd_port);
+	if (wait_for_banner(sshd_port))
+		no_sshd = NULL;
+	else
+		abort();
 }
 
 #define NEED_SSHD()                                                            \
 	do {                                                                   \
-		if (!have_sshd)                                                \
-			SKIP("openssh-server is not installed");               \
+		if (no_sshd)                                                   \
+			SKIP(no_sshd);                                         \
 	} while (0)
 
 /* What a session told. */
@@ -224,7 +234,9 @@ static void set_up(void)
 	    ssh_key_public(host_key, &host_public, NULL) ||
 	    ssh_key_public(other_key, &other_public, NULL))
 		abort();
-	start_sshd();
+	start_sshd(access(pw->pw_shell, X_OK) == 0 &&
+		   !strstr(pw->pw_shell, "nologin") &&
+		   !strstr(pw->pw_shell, "false"));
 }
 
 static void tear_down(void)

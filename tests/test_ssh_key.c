@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "host/ssh.h"
+#include "host/ssh_key.h"
 #include "test.h"
 
 static char dir[] = "/tmp/test_ssh_key.XXXXXX";

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include "engine/engine.h"
 
+#define VDE_MTU_MAX 1500 /* measured: frames are cut at 1518 bytes */
+
 struct parsed {
 	struct object *o;
 	union {
@@ -200,6 +202,11 @@ static int check_network(struct parsed *p, const char *text, struct err *err)
 		return err_set(err, -EBUSY,
 		    "network %s is in use; its nodes must be down to change it",
 		    net->o.name);
+	if (s->mtu > VDE_MTU_MAX && STREQ(s->driver, "vde"))
+		return err_set(err, -EINVAL,
+		    "mtu: a VDE switch cuts frames that carry more than %d "
+		    "bytes; found %u",
+		    VDE_MTU_MAX, s->mtu);
 	if (s->has_subnet) {
 		net->subnet = s->subnet;
 		net->prefix = s->prefix;

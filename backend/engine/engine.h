@@ -126,8 +126,9 @@ struct node {
 	char *started_spec; /* effective document of run started_launch */
 	struct node_spec *started; /* the same, parsed; NULL: not known */
 	uint64_t started_launch;
-	uint64_t spec_digest; /* that history belongs to */
-	unsigned tries;       /* of the step in a row */
+	uint64_t spec_digest;    /* that history belongs to */
+	uint64_t history_digest; /* of what was saved last */
+	unsigned tries;          /* of the step in a row */
 
 	/* now */
 	struct plan plan;

@@ -53,6 +53,12 @@ void history_save(struct node *n)
 	}
 	text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
+	/* Most of the time there is nothing new to remember. */
+	if (n->history_digest == hash_bytes(text, strlen(text))) {
+		free(text);
+		return;
+	}
+	n->history_digest = hash_bytes(text, strlen(text));
 	if (file_replace(AT_FDCWD, path, text, strlen(text), 0600) == -ENOENT &&
 	    mkdir_p(dir, 0700) == 0)
 		(void)file_replace(AT_FDCWD, path, text, strlen(text), 0600);

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/engine.h"
-#include "host/ssh.h"
+#include "host/ssh_key.h"
 #include "log.h"
 
 /* Puts a bad file out of the way and tells. */

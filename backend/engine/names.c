@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "engine/engine.h"
 #include "host/newc.h"
-#include "host/ssh.h"
+#include "host/ssh_key.h"
 #include "identity.h"
 #include "log.h"
 

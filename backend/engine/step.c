@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include "engine/engine.h"
-#include "host/ssh.h"
+#include "host/ssh_key.h"
 #include "log.h"
 
 /* No step is waited for without end. */
@@ -47,11 +47,17 @@ void node_look(struct node *n)
 			n->guest_right = UNKNOWN;
 		}
 	}
-	if (n->disk) {
-		if (!n->disk_look)
-			n->disk_look = xcalloc(1, sizeof(*n->disk_look));
-		n->driver->disk->look(n->disk, n->disk_look);
-	}
+}
+
+/* Only after a step that looked: what the driver saw in an earlier run of the
+ * machine is no observation of this one. */
+static void disk_looked(struct node *n, enum step step)
+{
+	if (!n->disk || (step != STEP_DISK_LOOK && step != STEP_PARTITION))
+		return;
+	if (!n->disk_look)
+		n->disk_look = xcalloc(1, sizeof(*n->disk_look));
+	n->driver->disk->look(n->disk, n->disk_look);
 }
 
 /* --- the end of a step --- */
@@ -487,6 +493,7 @@ void step_ended(struct node *n, enum step step, int code, const struct err *err)
 		n->doing = STEP_NONE;
 		n->hold_until = 0;
 		node_look(n);
+		disk_looked(n, step);
 		if (code == 0) {
 			n->tries = 0;
 			took_effect(n, step);

@@ -5,7 +5,7 @@
 #ifndef RACKFS_DOCTOR_INTERNAL_H
 #define RACKFS_DOCTOR_INTERNAL_H
 
-#include "host/doctor.h"
+#include "doctor.h"
 #include "loop.h"
 #include "util.h"
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "host/ssh_internal.h"
+#include "host/ssh_key.h"
 
 #define KEY_FILE_MAX (256 * KIB)
 

@@ -18,11 +18,12 @@ fs/*                   never <jansson* <libssh* <systemd/* <archive* <openssl/*
 fs/keeper*             only  <* fs/* include/util.h include/err.h include/log.h
 fs/herald*             only  <* fs/* include/util.h include/err.h include/log.h
 backend/*              never <fuse* fs/*
-backend/engine/*       only  <* include/* backend/engine/* backend/host/*
+backend/engine/*       only  <* include/* backend/engine/* backend/host/* backend/drivers/drivers.h
+NOT backend/engine/registry.c backend/drivers/*  never backend/drivers/*
 backend/engine/*       never <libssh* <systemd/* <archive* <openssl/* backend/host/ssh.h backend/host/qmp.h
 backend/engine/spec*   never <unistd.h> <fcntl.h> <time.h> <sys/stat.h> <poll.h> include/log.h include/loop.h include/cluster.h backend/host/*
 backend/engine/plan*   never <unistd.h> <fcntl.h> <time.h> <sys/stat.h> <poll.h> include/log.h backend/host/*
-backend/host/*         only  <* include/util.h include/err.h include/loop.h include/log.h include/identity.h backend/host/*
+backend/host/*         only  <* include/util.h include/err.h include/loop.h include/log.h include/identity.h include/doctor.h backend/host/*
 backend/drivers/*      only  <* include/* backend/host/* SELF
 backend/drivers/*      never include/cluster.h include/log.h <systemd/* <libssh* <archive*
 backend/netboot/*      only  <* include/identity.h backend/netboot/*
@@ -60,6 +61,10 @@ place() {
 own() {
 	[[ $1 =~ ^(backend/drivers/[a-z]+(_[a-z0-9]+)?) ]]
 	echo "${BASH_REMATCH[1]}*"
+	# The files of the disk driver, and those that play a machine.
+	[[ $1 =~ ^(backend/drivers/(disk|guest)_) ]] && echo "${BASH_REMATCH[1]}*"
+	[[ $1 =~ fake ]] && echo "backend/drivers/fake.h"
+	echo backend/drivers/drivers.h
 }
 
 wrong=0 looked=0
@@ -70,7 +75,7 @@ check() { # check FILE HEADER LINE
 		[[ $rest =~ ^(NOT )?(.*[^\ ])\ +(only|never)\ +(.*)$ ]]
 		not=${BASH_REMATCH[1]} kind=${BASH_REMATCH[3]}
 		read -ra files <<<"${BASH_REMATCH[2]}"
-		read -ra headers <<<"${BASH_REMATCH[4]/SELF/$(own "$1")}"
+		read -ra headers <<<"${BASH_REMATCH[4]/SELF/$(own "$1" | paste -sd' ')}"
 		if fits "$1" "${files[@]}"; then
 			[ -z "$not" ] || continue
 		else
