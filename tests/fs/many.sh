@@ -43,7 +43,7 @@ stop_daemon
 # shellcheck disable=SC2119
 seconds "start and load" 30 start_daemon
 seconds "cat status" 5 cat "$M/status"
-is "has a line each" "$(grep -c '^n0' "$T/out")" "$N"
+is "has a line each" "$(grep -c '^n[0-9]' "$T/out")" "$N"
 seconds "ls -l" 20 ls -l "$M/nodes"
 seconds "status.json" 10 jq -e ".nodes | length == $N" "$M/status.json"
 up() { echo up >"$M/state" && settle all 200; }

@@ -30,7 +30,8 @@ like "the host key is known before" "$(ssh -G -F ssh_config node01)" \
 t "ping by name" on node01 ping -c 3 node03
 t "and by its full name" on node01 ping -c 1 node02.cluster.internal
 eventually "reach shows six pairs without loss" 60 pairs 6 0
-is "ports shows what is plugged" "$(grep -c 'node0[123]' networks/lan/ports)" 3
+plugged() { [ "$(grep -c 'node0[123]' networks/lan/ports)" -eq 3 ]; }
+eventually "ports shows what is plugged" 20 plugged
 for i in 1 2 3; do
 	mac=$(on node0$i "cat /sys/class/net/*/address | grep -v 00:00:00:00 |
 		grep -v 52:54:00:00:00:fe")
@@ -150,7 +151,8 @@ is "nothing more is required" "$(status node01 '.restart_required | tostring')" 
 # --- what guests do ---------------------------------------------------------------------
 
 on node02 poweroff >/dev/null 2>&1
-settles node02 down "a guest that powers itself off is down"
+eventually "a guest that powers itself off is down" 60 reads nodes/node02/state down
+settles node02 down "and settled"
 is "and is wanted down" "$(status node02 .power)" down
 echo up >nodes/node02/state
 before=$(boot_id node03)
@@ -182,7 +184,7 @@ eventually "nodes reach each other again" 60 on node01 ping -c 1 -W 2 node02
 eventually "each of them" 60 on node03 ping -c 1 -W 2 node01
 is "and their NICs saw nothing" "$(on node01 "$changes")" "$changed"
 is "nor did they boot" "$(boot_id node01)" "$before"
-is "all are plugged in again" "$(grep -c 'node0[123]' networks/lan/ports)" 3
+eventually "all are plugged in again" 20 plugged
 
 # --- the daemon is killed -----------------------------------------------------------------
 
