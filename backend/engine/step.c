@@ -511,5 +511,7 @@ void step_ended(struct node *n, enum step step, int code, const struct err *err)
 	}
 	n->cancelling = n->timed_out = false;
 	n->op_deadline = USEC_NEVER;
+	/* The plan may have settled while this was still under way. */
+	touch(&n->o, ASPECT_SETTLED);
 	mark_dirty(&n->o);
 }
