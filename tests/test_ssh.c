@@ -285,7 +285,7 @@ static void a_late_job_ends_and_the_session_stays(void)
 	began = now_mono();
 	run_job(x.s, &late,
 	    (struct ssh_run){
-		.argv = SH("echo begun; sleep 60"),
+		.argv = SH("echo begun; sleep 9"),
 		.timeout = USEC_PER_SEC / 2,
 	    });
 	run_job(x.s, &loud,
@@ -317,10 +317,10 @@ static void a_job_is_cancelled(void)
 	connect_sshd(&x);
 	run_job(x.s, &r,
 	    (struct ssh_run){
-		.argv = SH("echo begun; exec sleep 60"),
+		.argv = SH("echo begun; exec sleep 9"),
 		.output = on_output,
 	    });
-	run_job(x.s, &queued, (struct ssh_run){.argv = SH("sleep 60")});
+	run_job(x.s, &queued, (struct ssh_run){.argv = SH("sleep 9")});
 	run_job(x.s, &next, (struct ssh_run){.argv = SH("echo next")});
 	while (!r.pieces && now_mono() - began < LONG)
 		loop_turn(loop, USEC_PER_SEC);
@@ -359,7 +359,7 @@ static void a_left_over_child_is_not_waited_for(void)
 	connect_sshd(&x);
 	began = now_mono();
 	run_job(x.s, &r,
-	    (struct ssh_run){.argv = SH("sleep 15 & echo done; exit 3")});
+	    (struct ssh_run){.argv = SH("sleep 9 & echo done; exit 3")});
 	turn_until(&r.ended, LONG);
 	CHECK_INT(r.code, 0);
 	CHECK_INT(r.status, 3);
