@@ -45,6 +45,7 @@ GUEST = $(sort $(wildcard backend/netboot/*.c))
 MAN = $(sort $(wildcard docs/*.[1-8]))
 UNIT_BIN = $(UNIT:tests/%.c=$(BUILD)/tests/%)
 FUZZ_BIN = $(FUZZ:tests/%.c=$(BUILD)/tests/%)
+GEN_BIN = $(GEN:docs/gen/%.c=$(BUILD)/gen/%)
 
 all: $(BUILD)/rackfs ## build build/rackfs (the default)
 
@@ -117,7 +118,7 @@ debug: ## build with sanitizers in build/debug, with the unit tests
 	@$(MAKE) --no-print-directory BUILD=$(DEBUG) CFLAGS="$(DEBUG_CFLAGS)" \
 		all-tests
 
-all-tests: $(BUILD)/rackfs $(UNIT_BIN) $(FUZZ_BIN)
+all-tests: $(BUILD)/rackfs $(UNIT_BIN) $(FUZZ_BIN) $(GEN_BIN)
 
 FUZZ_SECONDS ?= 10
 fuzz: ## run each fuzzer for FUZZ_SECONDS=10
@@ -135,9 +136,10 @@ lint: ## clang-format, clang-tidy, cppcheck, shellcheck, include rules
 format: ## let clang-format lay out every C file
 	clang-format -i $(wildcard */*.[ch] */*/*.[ch])
 
-docs: ## make the pages that come from tables anew
-	@$(MAKE) --no-print-directory $(GEN:docs/gen/%.c=$(BUILD)/gen/%)
-	@docs/gen/make $(BUILD)/gen docs
+docs: $(GEN_BIN) ## make the pages that come from tables anew
+	$(BUILD)/gen/files_page >docs/FILES.md
+	$(BUILD)/gen/man_page >docs/rackfs.8
+	$(BUILD)/gen/spec_page >docs/rackfs-spec.5
 
 # Built apart, since it knows another folder of data.
 install: ## install to DESTDIR and prefix=/usr/local
@@ -175,4 +177,4 @@ help: ## this list
 FORCE:
 .PHONY: FORCE all deps deps-tools demo demo-stop check debug all-tests fuzz lint \
 	format docs install uninstall clean help
--include $(OBJ:.o=.d) $(FSOBJ:.o=.d) $(UNIT_BIN:=.d) $(FUZZ_BIN:=.d)
+-include $(OBJ:.o=.d) $(FSOBJ:.o=.d) $(UNIT_BIN:=.d) $(FUZZ_BIN:=.d) $(GEN_BIN:=.d)

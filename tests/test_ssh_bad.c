@@ -256,7 +256,7 @@ static void a_probe_is_freed_by_its_callback(void)
 static void dropbear_has_our_host_key(void)
 {
 	_cleanup_free_ char *path = in_dir("dropbear"), *log = in_dir("log");
-	_cleanup_free_ char *at = NULL;
+	_cleanup_free_ char *at = NULL, *pid_file = in_dir("dropbear.pid");
 	_cleanup_buf_ struct buf b = {0};
 	uint16_t port = free_port();
 	struct ssh_target t = target_of(port);
@@ -268,8 +268,9 @@ static void dropbear_has_our_host_key(void)
 	CHECK_INT(ssh_key_dropbear(host_key, &b, NULL), 0);
 	CHECK_INT(file_replace(AT_FDCWD, path, b.data, b.len, 0600), 0);
 	at = xasprintf("127.0.0.1:%u", (unsigned)port);
+	/* Its own pid file: it removes that when it ends. */
 	pid = start((char *[]){DROPBEAR, "-F", "-E", "-s", "-r", path, "-p", at,
-			"-P", "/dev/null", NULL},
+			"-P", pid_file, NULL},
 	    log);
 	CHECK(wait_for_banner(port));
 	t.key_file = other_key;
