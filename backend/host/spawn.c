@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -123,13 +124,20 @@ static void close_others(const struct plan *p)
 	close_between(from, ~0U);
 }
 
+/* By the system call: the library keeps 32 and 33 for itself, and make hands
+ * them on ignored. */
 static void reset_signals(void)
 {
-	struct sigaction sa = {.sa_handler = SIG_DFL};
+	const struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		unsigned long mask;
+	} fallback = {0}; /* SIG_DFL; rt_sigaction(2), x86-64 and arm64 */
 
-	sigemptyset(&sa.sa_mask);
-	for (int i = 1; i < NSIG; i++)
-		sigaction(i, &sa, NULL); /* fails for KILL and STOP */
+	for (int i = 1; i < NSIG; i++) /* fails for KILL and STOP */
+		syscall(SYS_rt_sigaction, i, &fallback, NULL,
+		    sizeof(fallback.mask));
 }
 
 static void detach(const struct plan *p)
