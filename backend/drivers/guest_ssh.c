@@ -160,7 +160,9 @@ static void on_connected(
 		guest_finish(g, 0);
 		return;
 	}
-	if (code == -EACCES || code == -ECANCELED) {
+	/* Another try would see the same keys. */
+	if (code == -EACCES || code == -ECANCELED || code == -ENOENT ||
+	    code == -EINVAL) {
 		ssh_free(TAKE_PTR(g->ssh));
 		g->link = OFF;
 		fail(g, code, err);

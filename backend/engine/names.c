@@ -109,8 +109,10 @@ static void names_settle(void *userdata)
 void names_changed(struct cluster *c)
 {
 	c->names_version++;
-	if (c->names_work)
-		loop_timer_set(c->names_work, loop_now(c->loop) + SETTLE_TIME);
+	if (!c->names_work)
+		return;
+	touch(&c->o, ASPECT_NAMES);
+	loop_timer_set(c->names_work, loop_now(c->loop) + SETTLE_TIME);
 }
 
 void names_start(struct cluster *c)

@@ -96,7 +96,7 @@ static const struct spec_key nic_keys[] = {
 		   "node and NIC",
 	 .help = "Hardware address."},
 	{"address", T_ADDRESS, .field = FIELD(nic_spec, address),
-	 .second = FIELD(nic_spec, address_mode), .effect = EFFECT_RESTART,
+	 .second = FIELD(nic_spec, address_mode), .effect = EFFECT_LIVE,
 	 .example = "\"10.36.0.11\"",
 	 .limits = "in the network's subnet, not its first or last, used "
 		   "once; default: by the node's number",
