@@ -13,8 +13,9 @@
  *   store.c      the state directory: durable writes through the worker
  *   history.c    the runtime directory: what was tried (not synced)
  *   reconcile.c  the queue of dirty objects; nodes: plan -> one step
+ *   node_*.c     a node: its drivers, plan, stages, end of a run, node.json
  *   step.c       carries one step of a node out
- *   step.c       see above; slice.c: what drivers are handed
+ *   slice.c      what drivers are handed
  *   network.c    networks: ensure, remove, ports
  *   reach.c      who reaches whom
  *   image.c      images
@@ -363,16 +364,29 @@ void node_compare_specs(struct node *n);
 
 /* reconcile.c */
 void mark_dirty(struct object *o);
-/* Plans anew without acting, so that the state word is current. */
-void node_refresh(struct node *n);
 bool node_active(const struct node *n); /* it needs its networks */
 void nodes_mark_network(struct network *net);
 void reconcile_start(struct cluster *c);
 void reconcile_stop(struct cluster *c);
-void node_open(struct node *n); /* the driver's handles */
+
+/* node_driver.c: the handles of the drivers */
+void node_open(struct node *n);
 void node_close(struct node *n);
+
+/* node_plan.c */
+struct plan_desired node_desired(const struct node *n);
+/* Plans anew without acting, so that the state word is current. */
+void node_refresh(struct node *n);
 void node_fail(struct node *n, enum stage stage, const char *sentence);
-unsigned node_stages(const struct node *n); /* 1 << enum stage */
+void node_fail_by_plan(struct node *n); /* with the sentence of plan.fail */
+
+/* node_end.c: acts once on the end of a run */
+void node_handle_end(struct node *n);
+
+/* node_stage.c */
+unsigned node_stages(const struct node *n); /* wanted: 1 << enum stage */
+void node_stages_follow(struct node *n);    /* the plan */
+void node_stage_set(struct node *n, enum stage s, enum stage_state state);
 void node_stage_detail(
     struct node *n, enum stage stage, int percent, const char *text);
 

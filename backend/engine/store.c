@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -323,108 +322,4 @@ void store_run(struct cluster *c, int (*fn)(void *userdata, struct err *err),
 
 	job->fn = fn;
 	job_add(job);
-}
-
-/* --- node.json --- */
-
-void node_meta_done(struct node_meta *m)
-{
-	free(m->laid_out_spec);
-	free(m->disk);
-	*m = (struct node_meta){0};
-}
-
-void node_meta_text(const struct node *n, struct buf *ret)
-{
-	const struct node_meta *m = &n->meta;
-	enum power power = n->pending ? n->pending_power : m->power;
-	bool wipe = n->pending ? n->pending_wipe : m->wipe;
-	json_t *o = json_pack("{s:i, s:s, s:b, s:b, s:b}", "number",
-	    (int)n->o.number, "power", power_name(power), "wipe", wipe,
-	    "disk_used", m->disk_used, "laid_out", m->laid_out);
-	char *text;
-
-	if (m->laid_out_spec)
-		json_object_set_new(
-		    o, "laid_out_spec", json_string(m->laid_out_spec));
-	if (m->disk) {
-		json_t *list = json_array();
-
-		for (size_t i = 0; i < PARTITIONS_MAX; i++) {
-			if (!m->disk->partition_uuid[i][0])
-				break;
-			json_array_append_new(
-			    list, json_string(m->disk->partition_uuid[i]));
-		}
-		json_object_set_new(o, "disk_uuid", json_string(m->disk->uuid));
-		json_object_set_new(o, "partition_uuids", list);
-	}
-	text = json_dumps(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-	buf_printf(ret, "%s\n", text);
-	free(text);
-	json_decref(o);
-}
-
-static bool flag(const json_t *o, const char *key)
-{
-	return json_is_true(json_object_get(o, key));
-}
-
-static void parse_disk(struct node_meta *m, const json_t *o)
-{
-	const char *uuid = json_string_value(json_object_get(o, "disk_uuid"));
-	const json_t *list = json_object_get(o, "partition_uuids");
-	size_t n = MIN(json_array_size(list), (size_t)PARTITIONS_MAX);
-
-	if (!uuid)
-		return;
-	m->disk = xcalloc(1, sizeof(*m->disk));
-	snprintf(m->disk->uuid, sizeof(m->disk->uuid), "%s", uuid);
-	for (size_t i = 0; i < n; i++) {
-		const char *s = json_string_value(json_array_get(list, i));
-
-		snprintf(m->disk->partition_uuid[i],
-		    sizeof(m->disk->partition_uuid[i]), "%s", s ? s : "");
-	}
-}
-
-int node_meta_parse(struct node *n, const char *text, struct err *err)
-{
-	json_error_t e;
-	json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, &e);
-	const char *power, *laid;
-	json_int_t number;
-	int r = 0;
-
-	if (!json_is_object(o)) {
-		json_decref(o);
-		return err_set(
-		    err, -EINVAL, "node.json: line %d: %s", e.line, e.text);
-	}
-	number = json_integer_value(json_object_get(o, "number"));
-	power = json_string_value(json_object_get(o, "power"));
-	laid = json_string_value(json_object_get(o, "laid_out_spec"));
-	if (number < 1 || number > NODES_MAX || !power ||
-	    power_parse(power, &n->meta.power) < 0) {
-		r = err_set(err, -EINVAL,
-		    "node.json: number or power is missing or wrong");
-	} else {
-		n->o.number = (uint32_t)number;
-		n->meta.wipe = flag(o, "wipe");
-		n->meta.disk_used = flag(o, "disk_used");
-		n->meta.laid_out = flag(o, "laid_out");
-		n->meta.laid_out_spec = xstrdup(laid);
-		parse_disk(&n->meta, o);
-	}
-	json_decref(o);
-	return r;
-}
-
-void node_meta_put(struct node *n, store_done_fn done, void *userdata)
-{
-	_cleanup_free_ char *path = xasprintf("nodes/%s/node.json", n->o.name);
-	_cleanup_buf_ struct buf text = {0};
-
-	node_meta_text(n, &text);
-	store_put(n->o.c, path, text.data, text.len, done, userdata);
 }

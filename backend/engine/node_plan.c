@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * From a node to the planner and back: what is desired and observed of it, the
+ * word that users read, and the sentence of what failed.  Acts on nothing.
+ */
+#include <stdio.h>
+#include "engine/engine.h"
+#include "log.h"
+
+/* --- what a node needs --- */
+
+struct plan_desired node_desired(const struct node *n)
+{
+	const struct node_spec *s = n->spec;
+	const struct image *img = node_image(n);
+	bool ours = n->driver->virtual ||
+		    (img && img->spec->identity == IDENTITY_RACKFS);
+	/* A disk that came to the spec later is there at the next start. */
+	bool disk = s->disk.present && node_running_spec(n)->disk.present;
+
+	return (struct plan_desired){
+	    .power = n->meta.power,
+	    .leave = n->leave,
+	    .leave_hard = n->leave_hard,
+	    .wipe = n->meta.wipe,
+	    .image = !n->driver->virtual,
+	    .network = !n->driver->virtual && n->n_nics > 0,
+	    .identity = ours,
+	    .disk = disk && s->disk.n_partitions > 0,
+	    .boot_timeout = s->boot_timeout,
+	    .boot_silence = ours || s->has_boot_silence ? s->boot_silence : 0,
+	    .stop_timeout = s->stop_timeout,
+	};
+}
+
+static bool node_fits(struct node *n)
+{
+	const struct machine_look *l = &n->machine_look;
+	struct machine_nic nics[NICS_MAX];
+	size_t count;
+
+	if (n->driver->virtual || l->state != MACHINE_RUNNING)
+		return true;
+	count = MIN(slice_nics(n, nics), l->n_nics);
+	for (size_t i = 0; i < count; i++) {
+		if (l->nics[i].link != nics[i].link)
+			return false;
+		if (nics[i].endpoint &&
+		    l->nics[i].incarnation != nics[i].incarnation)
+			return false;
+	}
+	return !l->disk_size || !n->spec->disk.present ||
+	       l->disk_size >= n->spec->disk.size;
+}
+
+static struct plan_observed observed(struct node *n)
+{
+	const struct machine_look *l = &n->machine_look;
+	const struct image *img = node_image(n);
+	struct plan_observed o = {
+	    .machine = l->state,
+	    .launch = l->launch,
+	    .started = l->started,
+	    .last_output = l->last_output,
+	    .marked = l->marked,
+	    .image_ready = img && img->state == IMAGE_READY,
+	    .image_failed = img && img->state == IMAGE_FAILED,
+	    .networks_up = true,
+	    .fits = node_fits(n),
+	    .connected = n->guest_look && n->guest_look->connected,
+	    .disconnected = n->disconnected,
+	    .guest_right = n->guest_right,
+	    .disk = n->disk_look ? n->disk_look->content : DISK_UNKNOWN,
+	    .mounted = n->disk_look && n->disk_look->mounted,
+	};
+
+	for (size_t i = 0; i < n->n_nics; i++) {
+		enum network_state s = network_word(n->nics[i].network);
+
+		if (s != NET_UP)
+			o.networks_up = false;
+		if (s == NET_FAILED)
+			o.networks_failed = true;
+	}
+	if (n->driver->virtual || n->hosts_version == n->o.c->names_version)
+		return o;
+	/* Host lines came or went; the rest is as it was. */
+	if (o.guest_right == YES)
+		o.guest_right = NO;
+	return o;
+}
+
+/* --- planning --- */
+
+static void cluster_word(struct cluster *c, enum cluster_state before)
+{
+	struct cluster_view v;
+
+	cluster_view(c, &v);
+	touch(&c->o, ASPECT_STATUS | ASPECT_SETTLED);
+	if (v.state == before)
+		return;
+	touch(&c->o, ASPECT_STATE);
+	event(&c->o, "state", cluster_state_name(before),
+	    cluster_state_name(v.state), NULL, NULL);
+}
+
+static void plan_changed(struct node *n, const struct plan *old)
+{
+	const struct plan *p = &n->plan;
+	bool settled_was = n->planned && old->settled;
+
+	n->o.c->in_state[old->state]--;
+	n->o.c->in_state[p->state]++;
+	if (n->planned && !old->settled)
+		n->o.c->unsettled--;
+	if (!p->settled)
+		n->o.c->unsettled++;
+	n->planned = true;
+	if (old->state != p->state) {
+		n->since = loop_now(n->o.c->loop);
+		event(&n->o, "state", node_state_name(old->state),
+		    node_state_name(p->state), NULL, "%s",
+		    p->state == STATE_FAILED && n->failed_sentence
+			? n->failed_sentence
+		    : p->waiting_for[0] ? p->waiting_for
+					: p->why);
+		touch(&n->o, ASPECT_STATE | ASPECT_OBSERVED | ASPECT_SETTLED);
+	}
+	if (settled_was != p->settled)
+		touch(&n->o, ASPECT_SETTLED | ASPECT_OBSERVED);
+	if (old->why != p->why || old->waiting_for != p->waiting_for ||
+	    old->wake_at != p->wake_at)
+		touch(&n->o, ASPECT_OBSERVED);
+}
+
+void node_refresh(struct node *n)
+{
+	struct cluster *c = n->o.c;
+	struct plan old = n->plan;
+	struct plan_desired d;
+	struct plan_observed o;
+	struct cluster_view v;
+	bool counted;
+
+	if (!n->spec || n->o.gone || c->loading)
+		return;
+	cluster_view(c, &v);
+	d = node_desired(n);
+	o = observed(n);
+	n->plan = plan_next(&d, &o, &n->tried, loop_now(c->loop));
+	/* A periodic look unsettles nothing by itself. */
+	if (n->plan.settled || n->plan.state != STATE_UP)
+		n->periodic = false;
+	else if (n->periodic)
+		n->plan.settled = true;
+	counted = !n->planned || old.state != n->plan.state ||
+		  old.settled != n->plan.settled;
+	plan_changed(n, &old);
+	node_stages_follow(n);
+	if (counted)
+		cluster_word(c, v.state);
+	if (n->plan.state == STATE_UP && !n->up_since)
+		n->up_since = loop_now(c->loop);
+	else if (n->plan.state != STATE_UP)
+		n->up_since = 0;
+}
+
+void node_fail(struct node *n, enum stage stage, const char *sentence)
+{
+	n->tried.failed = true;
+	n->tried.failed_stage = stage;
+	free(n->failed_sentence);
+	_cleanup_buf_ struct buf b = {0};
+	buf_escaped(&b, sentence, strcspn(sentence, "\n"));
+	n->failed_sentence = buf_take(&b);
+	log_warn("%s: failed: %s: %s", n->o.name, stage_name(stage),
+	    n->failed_sentence);
+	object_logf(
+	    &n->o, "failed: %s: %s", stage_name(stage), n->failed_sentence);
+	touch(&n->o, ASPECT_ERROR | ASPECT_OBSERVED);
+	history_save(n);
+	if (n->stages && n->stages[stage].state == STAGE_RUNNING)
+		node_stage_set(n, stage, STAGE_FAILED);
+}
+
+/* The sentence of a failure that the planner found. */
+void node_fail_by_plan(struct node *n)
+{
+	const struct image *img = node_image(n);
+	const struct machine_look *l = &n->machine_look;
+	_cleanup_free_ char *s = NULL;
+	char t[24];
+
+	format_usec(n->spec->boot_timeout, t);
+	switch (n->plan.fail) {
+	case FAIL_IMAGE:
+		s = xasprintf("image %s: %s", n->spec->boot_image,
+		    img && img->failed_sentence ? img->failed_sentence : "?");
+		break;
+	case FAIL_NETWORK:
+		for (size_t i = 0; i < n->n_nics && !s; i++) {
+			struct network *net = n->nics[i].network;
+
+			if (net->failed_sentence)
+				s = xasprintf("network %s: %s", net->o.name,
+				    net->failed_sentence);
+		}
+		break;
+	case FAIL_BOOT:
+		s = xasprintf("the guest did not finish its boot within %s "
+			      "(boot_timeout); the console ends: %s",
+		    t, l->last_line);
+		break;
+	case FAIL_SILENCE:
+		format_usec(n->spec->boot_silence, t);
+		s = xasprintf("the console was silent for %s (boot_silence) "
+			      "while the guest booted; it ends: %s",
+		    t, l->last_line);
+		break;
+	case FAIL_SSH:
+		s = xasprintf("SSH on 127.0.0.1:%u did not answer within %s "
+			      "(boot_timeout); last: %s; the console ends: %s",
+		    n->ssh_port, t,
+		    n->stages && n->stages[STAGE_SSH].detail
+			? n->stages[STAGE_SSH].detail
+			: "no try ended",
+		    l->last_line);
+		break;
+	case FAIL_RESTARTS:
+		s = xasprintf("the machine ended %u times in a row, the last "
+			      "time: %s; see console and log",
+		    n->tried.restarts, l->end_text);
+		break;
+	case FAIL_FOREIGN:
+		s = xasprintf("the disk holds something else: %s; nothing was "
+			      "written. `echo down` and then `echo wipe` to "
+			      "state throw it away",
+		    n->disk_look->found);
+		break;
+	case FAIL_NONE:
+	case FAILS:
+		break;
+	}
+	node_fail(n, n->plan.stage, s ? s : "it failed");
+	mark_dirty(&n->o);
+}
