@@ -14,7 +14,7 @@
 
 #include "err.h"
 
-#define SPEC_MAX        (1 << 20) /* bytes of one document: 1 MiB */
+#define SPEC_MAX       (1 << 20) /* bytes of one document: 1 MiB */
 #define SPEC_DEPTH_MAX 32
 #define NAME_MAX_LABEL 63 /* RFC 1123 */
 #define NICS_MAX       8

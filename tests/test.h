@@ -16,42 +16,45 @@ struct test_case {
 	void (*run)(void);
 };
 
-static int test_failed;             /* of the case that runs */
-static const char *test_skip_why;   /* set by SKIP() */
+static int test_failed;           /* of the case that runs */
+static const char *test_skip_why; /* set by SKIP() */
 
-#define CHECK(cond)                                                       \
-	do {                                                              \
-		if (!(cond)) {                                            \
-			test_failed++;                                    \
-			printf("# %s:%d: not true: %s\n", __FILE__,       \
-			    __LINE__, #cond);                             \
-		}                                                         \
+#define CHECK(cond)                                                            \
+	do {                                                                   \
+		if (!(cond)) {                                                 \
+			test_failed++;                                         \
+			printf("# %s:%d: not true: %s\n", __FILE__, __LINE__,  \
+			    #cond);                                            \
+		}                                                              \
 	} while (0)
-#define CHECK_INT(a, b)                                                   \
-	do {                                                              \
-		long long a_ = (a), b_ = (b);                             \
-		if (a_ != b_) {                                           \
-			test_failed++;                                    \
-			printf("# %s:%d: %s is %lld, not %lld\n",         \
-			    __FILE__, __LINE__, #a, a_, b_);              \
-		}                                                         \
+#define CHECK_INT(a, b)                                                        \
+	do {                                                                   \
+		long long a_ = (a), b_ = (b);                                  \
+		if (a_ != b_) {                                                \
+			test_failed++;                                         \
+			printf("# %s:%d: %s is %lld, not %lld\n", __FILE__,    \
+			    __LINE__, #a, a_, b_);                             \
+		}                                                              \
 	} while (0)
-#define CHECK_STR(a, b)                                                   \
-	do {                                                              \
-		const char *a_ = (a), *b_ = (b);                          \
-		if (!a_ || !b_ || strcmp(a_, b_) != 0) {                  \
-			test_failed++;                                    \
-			printf("# %s:%d: %s is \"%s\", not \"%s\"\n",     \
-			    __FILE__, __LINE__, #a, a_ ? a_ : "(null)",   \
-			    b_ ? b_ : "(null)");                          \
-		}                                                         \
+#define CHECK_STR(a, b)                                                        \
+	do {                                                                   \
+		const char *a_ = (a), *b_ = (b);                               \
+		if (!a_ || !b_ || strcmp(a_, b_) != 0) {                       \
+			test_failed++;                                         \
+			printf("# %s:%d: %s is \"%s\", not \"%s\"\n",          \
+			    __FILE__, __LINE__, #a, a_ ? a_ : "(null)",        \
+			    b_ ? b_ : "(null)");                               \
+		}                                                              \
 	} while (0)
-#define SKIP(why)                       \
-	do {                            \
-		test_skip_why = (why);  \
-		return;                 \
+#define SKIP(why)                                                              \
+	do {                                                                   \
+		test_skip_why = (why);                                         \
+		return;                                                        \
 	} while (0)
-#define CASE(fn) {#fn, fn}
+#define CASE(fn)                                                               \
+	{                                                                      \
+#fn, fn                                                        \
+	}
 
 static inline int test_main(const struct test_case *cases, size_t n)
 {
@@ -73,10 +76,10 @@ static inline int test_main(const struct test_case *cases, size_t n)
 	}
 	return bad;
 }
-#define TEST_MAIN(cases)                                        \
-	int main(void)                                          \
-	{                                                       \
-		return test_main(cases, sizeof(cases) / sizeof((cases)[0])); \
+#define TEST_MAIN(cases)                                                       \
+	int main(void)                                                         \
+	{                                                                      \
+		return test_main(cases, sizeof(cases) / sizeof((cases)[0]));   \
 	}
 
 #endif

@@ -390,10 +390,10 @@ static void damaged_files(void)
 	open_cluster();
 	CHECK(node("a") && node("b"));
 	CHECK_STR(cluster_spec_text(node("a"), NULL), "{}\n");
-	strcat(spec = xrealloc(spec, strlen(spec) + 8), ".bad");
-	strcat(meta = xrealloc(meta, strlen(meta) + 8), ".bad");
-	CHECK_INT(access(spec, F_OK), 0);
-	CHECK_INT(access(meta, F_OK), 0);
+	_cleanup_free_ char *bad_spec = xasprintf("%s.bad", spec);
+	_cleanup_free_ char *bad_meta = xasprintf("%s.bad", meta);
+	CHECK_INT(access(bad_spec, F_OK), 0);
+	CHECK_INT(access(bad_meta, F_OK), 0);
 	settle(cluster_root(cluster));
 	end();
 }

@@ -7,6 +7,9 @@
 
 #define S USEC_PER_SEC
 
+/* A row says how it differs from what the macros say. */
+#pragma GCC diagnostic ignored "-Woverride-init"
+
 struct row {
 	const char *name;
 	struct plan_desired d;
@@ -180,8 +183,8 @@ static void settled_means_nothing_to_do(void)
 		struct plan p;
 
 #define BIT     (x = x * 1664525u + 1013904223u, x >> 31)
-#define PICK(n) (x = x * 1664525u + 1013904223u, (x >> 16) % (n))
-		d.power = PICK(POWERS);
+#define PICK(n) (x = x * 1664525u + 1013904223u, (uint64_t)((x >> 16) % (n)))
+		d.power = (unsigned)PICK(POWERS);
 		d.leave = BIT ? 7 : 0;
 		d.leave_hard = BIT;
 		d.wipe = BIT;
@@ -189,7 +192,7 @@ static void settled_means_nothing_to_do(void)
 		d.network = BIT;
 		d.identity = BIT;
 		d.disk = BIT;
-		o.machine = PICK(3);
+		o.machine = (unsigned)PICK(3);
 		o.started = PICK(5) * 100 * S;
 		o.last_output = PICK(5) * 100 * S;
 		o.marked = BIT;
@@ -199,11 +202,11 @@ static void settled_means_nothing_to_do(void)
 		o.networks_failed = BIT;
 		o.fits = BIT;
 		o.connected = BIT;
-		o.guest_right = PICK(3);
-		o.disk = PICK(DISK_CONTENTS);
+		o.guest_right = (unsigned)PICK(3);
+		o.disk = (unsigned)PICK(DISK_CONTENTS);
 		o.mounted = BIT;
 		h.failed = BIT && BIT;
-		h.restarts = PICK(8);
+		h.restarts = (unsigned)PICK(8);
 		h.retry_at = PICK(5) * 100 * S;
 		h.asked = BIT ? 7 : 0;
 		p = plan_next(&d, &o, &h, PICK(10) * 100 * S);

@@ -147,9 +147,9 @@ static void on_img_done(int code, int status, void *userdata)
 static int run_img(struct qemu_disk_job *j, char **argv, struct err *err)
 {
 	_cleanup_strv_ char **owned = argv;
-	_cleanup_free_ char *line = strv_quote(argv);
+	_cleanup_free_ char *line = strv_quote(owned);
 	struct child_options o = {
-	    .argv = argv,
+	    .argv = owned,
 	    .stdin_fd = -1,
 	    .timeout = IMG_TIMEOUT,
 	    .output = on_output,

@@ -256,12 +256,10 @@ void cluster_remove(struct cluster *c, enum object_kind kind, const char *name,
 	_cleanup_free_ char *path = NULL;
 	int r;
 
-	if (!o)
-		r = err_set(&err, -ENOENT, "there is no %s/%s",
-		    kind_folder(kind), name);
-	else
-		r = may_remove(o, &err);
-	if (r < 0) {
+	r = o ? may_remove(o, &err)
+	      : err_set(&err, -ENOENT, "there is no %s/%s", kind_folder(kind),
+		    name);
+	if (!o || r < 0) {
 		reply(r, &err, userdata);
 		return;
 	}

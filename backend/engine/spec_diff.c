@@ -36,7 +36,8 @@ static bool same(json_t *a, json_t *b)
 
 static void join(char out[256], const char *path, const char *name)
 {
-	snprintf(out, 256, "%s%s%s", path, *path ? "." : "", name);
+	/* Names of keys and map entries are bounded where they are read. */
+	snprintf(out, 256, "%.190s%s%.63s", path, *path ? "." : "", name);
 }
 
 /* An entry of a map that came or went is one change, of the map's effect. */

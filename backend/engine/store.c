@@ -6,6 +6,7 @@
  * made under a dot name and renamed, and removed the other way round, so that
  * a name without a dot is always whole.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -236,8 +237,9 @@ static char *dot_name(const char *path, const char *ending)
 {
 	const char *slash = strrchr(path, '/');
 
-	return xasprintf(
-	    "%.*s/.%s.%s", (int)(slash - path), path, slash + 1, ending);
+	assert(slash);
+	const char *name = slash + 1;
+	return xasprintf("%.*s.%s.%s", (int)(name - path), path, name, ending);
 }
 
 static int run_make(struct job *job, struct err *err)
