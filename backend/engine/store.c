@@ -235,10 +235,10 @@ void store_put_many(struct cluster *c, const struct store_file *files, size_t n,
 /* nodes/node01 -> nodes/.node01.new, owned text. */
 static char *dot_name(const char *path, const char *ending)
 {
-	const char *slash = strrchr(path, '/');
+	const char *name;
 
-	assert(slash);
-	const char *name = slash + 1;
+	assert(path && strchr(path, '/'));
+	name = strrchr(path, '/') + 1;
 	return xasprintf("%.*s.%s.%s", (int)(name - path), path, name, ending);
 }
 
