@@ -93,7 +93,7 @@ void render_ssh_config(const struct render *r, struct buf *ret)
 		    "    HostKeyAlias %s\n",
 		    v.name, v.name, c.spec->domain, v.ssh_port, v.ssh_user,
 		    v.name);
-		quoted(ret, "IdentityFile", c.key_file);
+		quoted(ret, "IdentityFile", v.key_file);
 		quoted(ret, "UserKnownHostsFile", c.known_hosts_file);
 		buf_puts(ret, "    GlobalKnownHostsFile /dev/null\n"
 			      "    StrictHostKeyChecking yes\n"

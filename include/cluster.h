@@ -188,6 +188,7 @@ struct node_view {
 	const char *template_reason; /* why no template was used */
 	const char *host_key; /* public: "ssh-ed25519 AAAA...", or NULL */
 	const char *ssh_user;
+	const char *key_file; /* private key to log in with, absolute */
 	bool virtual;
 };
 void node_view(struct object *o, struct node_view *ret);

@@ -430,6 +430,7 @@ void image_want(struct image *img);
 void image_spec_changed(struct image *img);
 void image_forget_failure(struct image *img);
 struct image *node_image(const struct node *n);
+const char *node_key_file(struct node *n); /* to log in with; borrowed */
 
 /* names.c */
 void names_changed(struct cluster *c);

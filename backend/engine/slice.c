@@ -117,6 +117,16 @@ void slice_disk(struct node *n, struct disk_slice *ret, struct disk_spec *spec)
 	};
 }
 
+const char *node_key_file(struct node *n)
+{
+	const struct image *img = node_image(n);
+
+	if (n->driver->virtual || !img || !img->user_key ||
+	    img->spec->identity == IDENTITY_RACKFS)
+		return n->o.c->key_file;
+	return img->user_key;
+}
+
 void slice_guest(struct node *n, struct guest_slice *ret,
     struct guest_nic *nics, const char *host_key)
 {
@@ -142,8 +152,7 @@ void slice_guest(struct node *n, struct guest_slice *ret,
 	    .port = s->ssh_port ? s->ssh_port
 				: (uint16_t)(SSH_PORT_BASE + n->o.number),
 	    .user = s->ssh_user,
-	    .key_file = ours || !img || !img->user_key ? n->o.c->key_file
-						       : img->user_key,
+	    .key_file = node_key_file(n),
 	    .host_key = host_key,
 	    .hostname = n->o.name,
 	    .netboot = ours,

@@ -108,6 +108,7 @@ void node_view(struct object *o, struct node_view *ret)
 	    .template_reason = "this version always boots",
 	    .host_key = n->host_key,
 	    .ssh_user = n->spec->ssh_user,
+	    .key_file = node_key_file(n),
 	    .virtual = n->driver->virtual,
 	};
 	if (n->guest_look)

@@ -14,6 +14,7 @@ node=nodes/node01
 fails_with() {
 	echo up >$node/state
 	refused "$1" EIO read wait/node01
+	image_error=$(cat images/mine/error)
 	like "... the sentence" "$(cat $node/error)" "^failed: $2: .*$3"
 	is "... the state" "$(cat $node/state)" failed
 	like "... progress" "$(cat $node/progress)" "^$2 +failed"
@@ -28,7 +29,7 @@ echo "{\"kind\":\"netboot\",\"kernel\":\"$T/vmlinuz\",\"initrd\":\"$T/initrd\"}"
 	>images/mine/spec
 echo '{"boot":{"image":"mine"}}' >$node/spec
 fails_with "a kernel path that is missing" image "$T/vmlinuz"
-like "... the image says so too" "$(cat images/mine/error)" "$T/vmlinuz"
+like "... the image said so too" "$image_error" "$T/vmlinuz"
 
 # --- an SSH port that somebody else has ---
 port=$(python3 - <<'PY'
