@@ -427,13 +427,18 @@ prune() {
 	done
 }
 
+# Is an image in the cache with all that it is made of?
+whole() { # directory
+	[ -s "$1/manifest" ] && [ -s "$1/kernel" ] && [ -s "$1/initrd" ]
+}
+
 build_locked() {
 	exec 9>"$cache/lock"
 	if ! flock -n 9; then
 		progress -1 "waiting for another build"
 		flock 9
 	fi
-	[ ! -e "$final/manifest" ] || return 0
+	whole "$final" && return
 	rm -rf "$final"
 	build
 	prune
@@ -481,7 +486,7 @@ main() {
 	check_tools
 	check_lists
 	known=$cache/known-$(quick_key "$@")
-	if [ -e "$known/manifest" ]; then
+	if whole "$known"; then
 		found "$(readlink -f "$known")"
 		exit 0
 	fi
@@ -496,7 +501,7 @@ main() {
 	resolve "$@"
 	digest=$(digest_inputs)
 	final=$cache/netboot-$digest
-	if [ ! -e "$final/manifest" ]; then
+	if ! whole "$final"; then
 		[ -z "$check" ] || exit 3
 		build_locked
 	fi
