@@ -76,7 +76,12 @@ else
 	exit 1
 fi
 unlike "without a warning" "$(cat "$T/make.log")" 'warning:'
-t "the include rules like it" "$ROOT/tests/lint/include-rules.sh" "$T/tree"
+t "the include rules like it" "$ROOT/tests/lint/include-rules" "$T/tree"
+mkdir "$T/wrong"
+cp -r "$T"/tree/{include,backend,fs} "$T/wrong/"
+echo '#include <fuse_lowlevel.h>' >>"$T/wrong/backend/engine/plan.c"
+fails "and see a header where it does not belong" \
+	"$ROOT/tests/lint/include-rules" "$T/wrong"
 t "the table's own test likes it" "$built/tests/test_files"
 timeout 120 "$built/tests/conformance" >"$T/conformance" 2>&1
 is "the conformance tests like it" $? 0

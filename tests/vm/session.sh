@@ -208,8 +208,8 @@ settles all up "and the next start adopts them too"
 echo down >state
 settles all down "all down"
 is "no machine is left" "$(pids_of qemu-system)" ""
-until_true 30 [ -z "$(pids_of vde_switch)" ]
-is "no switch either" "$(pids_of vde_switch)" ""
+nothing_runs() { ! machines_run; }
+eventually "no switch either" 30 nothing_runs
 disk=$(status node03 '.disk.path? // empty')
 [ -n "$disk" ] || disk=$(find "$S" -path '*node03*' -name 'disk*' -type f -size +100k)
 truncate -s 4G "$T/foreign"
