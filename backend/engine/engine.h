@@ -126,6 +126,8 @@ struct node {
 	char *failed_sentence;
 	char *started_spec; /* effective document of run started_launch */
 	struct node_spec *started; /* the same, parsed; NULL: not known */
+	uint64_t up_launch;        /* the last run that was up */
+	bool remembered;           /* ... by a daemon before this one */
 	uint64_t started_launch;
 	uint64_t spec_digest;    /* that history belongs to */
 	uint64_t history_digest; /* of what was saved last */

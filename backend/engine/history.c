@@ -42,6 +42,7 @@ void history_save(struct node *n)
 	json_object_set_new(o, "asked", integer(n->tried.asked));
 	json_object_set_new(o, "asked_at", integer(n->tried.asked_at));
 	json_object_set_new(o, "started", integer(n->started_launch));
+	json_object_set_new(o, "up", integer(n->up_launch));
 	if (n->started_spec)
 		json_object_set_new(
 		    o, "started_spec", json_string(n->started_spec));
@@ -92,6 +93,8 @@ void history_load(struct node *n)
 	n->started_spec = xstrdup(started);
 	if (started)
 		(void)node_spec_parse(NULL, started, &n->started, NULL);
+	n->up_launch = number(o, "up");
+	n->remembered = n->up_launch != 0;
 	n->tried.asked = number(o, "asked");
 	n->tried.asked_at = number(o, "asked_at");
 	if (number(o, "digest") == (n->spec_digest & INT64_MAX)) {

@@ -74,6 +74,11 @@ static struct plan_observed observed(struct node *n)
 	    .mounted = n->disk_look && n->disk_look->mounted,
 	};
 
+	/* Its process is there before it executes: the start goes on, or is on
+	 * its way to be broken off. */
+	if (n->doing == STEP_START)
+		o.machine =
+		    n->meta.power == POWER_UP ? MACHINE_NONE : MACHINE_RUNNING;
 	for (size_t i = 0; i < n->n_nics; i++) {
 		enum network_state s = network_word(n->nics[i].network);
 
@@ -92,7 +97,8 @@ static struct plan_observed observed(struct node *n)
 
 /* --- planning --- */
 
-static void cluster_word(struct cluster *c, enum cluster_state before)
+static void cluster_word(
+    struct cluster *c, enum cluster_state before, bool tell)
 {
 	struct cluster_view v;
 
@@ -101,6 +107,8 @@ static void cluster_word(struct cluster *c, enum cluster_state before)
 	if (v.state == before)
 		return;
 	touch(&c->o, ASPECT_STATE);
+	if (!tell)
+		return;
 	event(&c->o, "state", cluster_state_name(before),
 	    cluster_state_name(v.state), NULL, NULL);
 }
@@ -109,6 +117,7 @@ static void plan_changed(struct node *n, const struct plan *old)
 {
 	const struct plan *p = &n->plan;
 	bool settled_was = n->planned && old->settled;
+	bool first = !n->planned; /* what was before is not known */
 
 	n->o.c->in_state[old->state]--;
 	n->o.c->in_state[p->state]++;
@@ -119,19 +128,40 @@ static void plan_changed(struct node *n, const struct plan *old)
 	n->planned = true;
 	if (old->state != p->state) {
 		n->since = loop_now(n->o.c->loop);
+		touch(&n->o, ASPECT_STATE | ASPECT_OBSERVED | ASPECT_SETTLED);
+	}
+	if (old->state != p->state && !first)
 		event(&n->o, "state", node_state_name(old->state),
 		    node_state_name(p->state), NULL, "%s",
 		    p->state == STATE_FAILED && n->failed_sentence
 			? n->failed_sentence
 		    : p->waiting_for[0] ? p->waiting_for
 					: p->why);
-		touch(&n->o, ASPECT_STATE | ASPECT_OBSERVED | ASPECT_SETTLED);
-	}
 	if (settled_was != p->settled)
 		touch(&n->o, ASPECT_SETTLED | ASPECT_OBSERVED);
 	if (old->why != p->why || old->waiting_for != p->waiting_for ||
 	    old->wake_at != p->wake_at)
 		touch(&n->o, ASPECT_OBSERVED);
+}
+
+/* After a restart of the daemon a node that was up stays so in users' eyes
+ * while it is looked at again: its run is the same. */
+static void keep_remembered(struct node *n)
+{
+	const struct machine_look *l = &n->machine_look;
+	struct plan *p = &n->plan;
+	bool same = l->state == MACHINE_UNKNOWN ||
+		    (l->state == MACHINE_RUNNING && l->launch == n->up_launch);
+
+	if (!n->remembered)
+		return;
+	if (p->state == STATE_UP || !same || p->step == STEP_FAIL ||
+	    n->meta.power != POWER_UP || n->tried.failed ||
+	    n->leave == n->up_launch) {
+		n->remembered = false;
+		return;
+	}
+	p->state = STATE_UP;
 }
 
 void node_refresh(struct node *n)
@@ -141,7 +171,7 @@ void node_refresh(struct node *n)
 	struct plan_desired d;
 	struct plan_observed o;
 	struct cluster_view v;
-	bool counted;
+	bool counted, first;
 
 	if (!n->spec || n->o.gone || c->loading)
 		return;
@@ -149,17 +179,24 @@ void node_refresh(struct node *n)
 	d = node_desired(n);
 	o = observed(n);
 	n->plan = plan_next(&d, &o, &n->tried, loop_now(c->loop));
+	keep_remembered(n);
 	/* A periodic look unsettles nothing by itself. */
 	if (n->plan.settled || n->plan.state != STATE_UP)
 		n->periodic = false;
 	else if (n->periodic)
 		n->plan.settled = true;
-	counted = !n->planned || old.state != n->plan.state ||
+	first = !n->planned;
+	counted = first || old.state != n->plan.state ||
 		  old.settled != n->plan.settled;
 	plan_changed(n, &old);
 	node_stages_follow(n);
 	if (counted)
-		cluster_word(c, v.state);
+		cluster_word(c, v.state, !first);
+	if (n->plan.state == STATE_UP && n->plan.settled &&
+	    n->up_launch != n->machine_look.launch) {
+		n->up_launch = n->machine_look.launch;
+		history_save(n);
+	}
 	if (n->plan.state == STATE_UP && !n->up_since)
 		n->up_since = loop_now(c->loop);
 	else if (n->plan.state != STATE_UP)

@@ -30,7 +30,7 @@ bool node_active(const struct node *n)
 {
 	if (!n->driver || n->driver->virtual || n->o.gone)
 		return false;
-	if (n->machine_look.state == MACHINE_RUNNING)
+	if (n->machine_look.state == MACHINE_RUNNING || n->doing == STEP_START)
 		return true;
 	return n->meta.power == POWER_UP && !n->tried.failed;
 }
@@ -97,9 +97,11 @@ static bool step_goes_on(const struct node *n)
 {
 	if (n->doing == n->plan.step)
 		return true;
-	return n->doing == STEP_START || n->doing == STEP_KILL ||
-	       n->doing == STEP_WIPE || n->doing == STEP_APPLY ||
-	       n->doing == STEP_OBSERVE || n->doing == STEP_POWEROFF;
+	if (n->doing == STEP_START)
+		return n->meta.power == POWER_UP;
+	return n->doing == STEP_KILL || n->doing == STEP_WIPE ||
+	       n->doing == STEP_APPLY || n->doing == STEP_OBSERVE ||
+	       n->doing == STEP_POWEROFF;
 }
 
 static bool observe_cheaply(struct node *n)

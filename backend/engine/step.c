@@ -423,6 +423,8 @@ static void took_effect(struct node *n, enum step step)
 {
 	switch (step) {
 	case STEP_OBSERVE:
+		/* SSH is waited for from now on, not from its start. */
+		n->disconnected = loop_now(n->o.c->loop);
 		if (n->machine_look.state == MACHINE_RUNNING)
 			event(&n->o, "adopted", NULL, NULL, NULL,
 			    "run %llu goes on",
