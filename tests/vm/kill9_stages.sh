@@ -10,7 +10,7 @@
 # Programs that the daemon finds first in PATH: each waits while its gate is shut
 # (a folder), then becomes the real one.
 mkdir "$T/bin" "$T/gates"
-for program in vde_switch qemu-system-x86_64 apt-get cpio; do
+for program in vde_switch qemu-system-x86_64 qemu-img apt-get; do
 	cat >"$T/bin/$program" <<-GATE
 		#!/bin/sh
 		if [ -d "$T/gates/$program" ]; then
@@ -46,6 +46,8 @@ at() {
 	fi
 	kill_daemon
 }
+# Not KVM's probe, which is run from elsewhere.
+launched() { at_gate qemu-system-x86_64 && [ -n "$(pids_of qemu-system)" ]; }
 stage_runs() { grep -qE "^$1 +running" "$M/nodes/node01/progress"; }
 comes_up() {
 	again
@@ -89,12 +91,23 @@ settles node01 up "network: adopted before the switch answers, it comes up"
 is "network: with one switch" "$(count "$(pids_of vde_switch)")" 1
 
 fresh machine
+shut qemu-img
+echo up >"$M/nodes/node01/state"
+eventually "machine: its disk is at the gate" 30 at_gate qemu-img
+at machine
+open_gate qemu-img
+comes_up machine
+
+fresh "machine, later"
 shut qemu-system-x86_64
 echo up >"$M/nodes/node01/state"
-eventually "machine: QEMU is at the gate" 30 at_gate qemu-system-x86_64
-at machine
+eventually "machine: QEMU is launched, and at the gate" 30 launched
+kill_daemon
+before=$(machine_pids | sort)
+again
 open_gate qemu-system-x86_64
-comes_up machine
+settles node01 up "machine: adopted before it is QEMU, it comes up"
+is "machine: by the same process" "$(machine_pids | sort)" "$before"
 
 for stage in boot ssh partition; do
 	fresh $stage
