@@ -133,12 +133,6 @@ static void force_node(struct node *n, struct parsed *p)
 	n->ssh_port = p->port;
 	n->driver = registry_node(n->spec->driver);
 	node_set_users(n, true);
-	/* Looked at again, and put right, beside what is up. */
-	if (n->guest_right == YES)
-		n->guest_right = NO;
-	if (n->disk_look)
-		n->disk_look->content = DISK_UNKNOWN;
-	node_reach_stale(n);
 }
 
 /* --- network --- */
@@ -293,6 +287,10 @@ static int check_cluster(struct parsed *p, const char *text, struct err *err)
 
 static void force_cluster(struct cluster *c, struct parsed *p)
 {
+	bool same = c->defaults && p->defaults
+			? spec_same(c->defaults, p->defaults)
+			: c->defaults == p->defaults;
+
 	cluster_spec_free(c->spec);
 	c->spec = TAKE_PTR(p->spec.cluster);
 	free(c->defaults);
@@ -303,7 +301,8 @@ static void force_cluster(struct cluster *c, struct parsed *p)
 	EACH_OBJECT (o, c, OBJECT_NODE) {
 		struct parsed *q = NULL;
 
-		if (document_check(o, o->spec_text, o->spec_len, &q, NULL) < 0)
+		if (same ||
+		    document_check(o, o->spec_text, o->spec_len, &q, NULL) < 0)
 			continue;
 		document_force(o, q, xstrdup(o->spec_text), o->spec_len);
 	}
@@ -366,6 +365,12 @@ static void after_node(struct node *n)
 		history_clear_failure(n);
 		if (node_image(n))
 			image_forget_failure(node_image(n));
+		/* Looked at again, and put right, beside what is up. */
+		if (n->guest_right == YES)
+			n->guest_right = NO;
+		if (n->disk_look)
+			n->disk_look->content = DISK_UNKNOWN;
+		node_reach_stale(n);
 	}
 	node_compare_specs(n);
 	names_changed(n->o.c);
