@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include "fs/handle.h"
+#include "fs/kept.h"
 #include "fs/ops.h"
+#include "fs/slots.h"
 #include "fs/transaction.h"
 
 /* --- the text of a file --- */
@@ -85,13 +87,16 @@ static int snapshot(struct handle *h)
 	buf_clear(&h->text);
 	h->version = object_version(h->object, h->file->aspects);
 	h->have = true;
+	h->restored = false;
 	r = file_text(h->session, h->file, h->object, &h->text);
-	if (r == 0)
-		remember_size(h->inode, h->version, h->text.len);
-	return r;
+	if (r < 0)
+		return r;
+	remember_size(h->inode, h->version, h->text.len);
+	handle_keep_text(h);
+	return 0;
 }
 
-static struct handle *make(
+struct handle *handle_make(
     struct session *s, const struct named *n, int flags, uint64_t id)
 {
 	struct handle *h = xcalloc(1, sizeof(*h));
@@ -114,9 +119,9 @@ static void begin_stream(struct handle *h)
 	uint64_t size, oldest;
 
 	cluster_stream_stat(
-	    h->object, h->file->stream, &h->run, &size, &oldest);
+	    h->object, h->file->stream, &h->place.run, &size, &oldest);
 	if (handle_is_terminal(h))
-		h->at = size;
+		h->place.at = size;
 }
 
 int handle_new(struct session *s, const struct named *n, int flags,
@@ -129,8 +134,10 @@ int handle_new(struct session *s, const struct named *n, int flags,
 		return -ENFILE;
 	/* Begins with the time, so that no earlier daemon gave it. */
 	s->last_handle = MAX(s->last_handle + 1, now_real() << 8);
-	h = make(s, n, flags, s->last_handle);
+	h = handle_make(s, n, flags, s->last_handle);
 	h->opener = opener;
+	h->opened_by = slots_unique(s->slots);
+	h->kept = kept_new(s->kept, h->id);
 	if (n->file->touch)
 		n->file->touch(n->object);
 	if (n->file->kind == FILE_STREAM || n->file->kind == FILE_CONSOLE)
@@ -141,6 +148,7 @@ int handle_new(struct session *s, const struct named *n, int flags,
 		handle_free(h);
 		return r;
 	}
+	handle_keep(h);
 	*ret = h;
 	return 0;
 }
@@ -161,10 +169,13 @@ int handle_get(struct session *s, uint64_t id, uint64_t inode, int flags,
 		r = inode_resolve(s->cluster, inode, &n);
 		if (r < 0)
 			return r;
-		h = make(s, &n, flags & ~O_TRUNC, id);
+		h = handle_make(s, &n, flags & ~O_TRUNC, id);
 		if (n.file->kind == FILE_STREAM || n.file->kind == FILE_CONSOLE)
 			begin_stream(h);
 	}
+	/* Not every request says how it was opened. */
+	if (!writes(h) && (flags & O_ACCMODE) != O_RDONLY)
+		h->flags = flags & ~O_TRUNC;
 	*ret = h;
 	return 0;
 }
@@ -181,6 +192,7 @@ void handle_free(struct handle *h)
 	ops_poll_forget(h);
 	table_take(h->session->handles, h->id);
 	ops_drop_transaction(h);
+	kept_forget(h->kept);
 	buf_done(&h->text);
 	free(h);
 }
@@ -206,7 +218,7 @@ static void slice(const struct buf *b, uint64_t off, size_t size,
 
 static bool stale(const struct handle *h)
 {
-	return !h->have || h->file->timed ||
+	return !h->have || h->restored || h->file->timed ||
 	       object_version(h->object, h->file->aspects) != h->version;
 }
 
@@ -246,6 +258,7 @@ static int read_wait(struct handle *h, uint64_t off, size_t size,
 		if (code < 0)
 			return code;
 		h->have = true;
+		handle_keep_text(h);
 	}
 	slice(&h->text, off, size, ret_data, ret_len);
 	return 0;
@@ -259,47 +272,53 @@ static uint64_t stream_offset(struct handle *h, uint64_t off)
 
 	cluster_stream_stat(h->object, h->file->stream, &run, &size, &oldest);
 	if (handle_is_terminal(h)) {
-		if (run != h->run)
-			h->at = 0;
-		h->run = run;
-		h->at = MAX(h->at, oldest);
-		return h->at;
+		if (run != h->place.run)
+			h->place.at = 0;
+		h->place.run = run;
+		h->place.at = MAX(h->place.at, oldest);
+		return h->place.at;
 	}
 	if (off == 0) {
-		h->run = run;
-		h->shift = oldest;
-	} else if (off != h->expected) {
-		h->shift = 0;
+		h->place.run = run;
+		h->place.shift = oldest;
+	} else if (off != h->place.expected) {
+		h->place.shift = 0;
 	}
-	return off + h->shift;
+	return off + h->place.shift;
 }
 
-static int read_stream(struct handle *h, uint64_t off, size_t size,
-    struct buf *scratch, const char **ret_data, size_t *ret_len)
+static int read_stream(struct handle *h, uint64_t unique, uint64_t off,
+    size_t size, struct buf *scratch, const char **ret_data, size_t *ret_len)
 {
 	uint64_t from;
 	ssize_t n;
 
 	if (!h->object)
 		return -ENODEV;
+	/* Served again, it must give the same bytes. */
+	if (unique && h->moved_by == unique)
+		h->place = h->before;
+	h->before = h->place;
+	h->moved_by = unique;
 	from = stream_offset(h, off);
 	buf_done(scratch);
 	scratch->data = xmalloc(size + 1);
 	scratch->cap = size + 1;
-	n = cluster_stream_read(
-	    h->object, h->file->stream, h->run, from, scratch->data, size);
+	n = cluster_stream_read(h->object, h->file->stream, h->place.run, from,
+	    scratch->data, size);
 	if (n < 0)
 		return (int)n;
 	if (n == 0 && size > 0 && handle_is_terminal(h))
 		return -EAGAIN;
-	h->at = from + (uint64_t)n;
-	h->expected = off + (uint64_t)n;
+	h->place.at = from + (uint64_t)n;
+	h->place.expected = off + (uint64_t)n;
+	handle_keep(h);
 	*ret_data = scratch->data;
 	*ret_len = (size_t)n;
 	return 0;
 }
 
-int handle_read(struct handle *h, uint64_t off, size_t size,
+int handle_read(struct handle *h, uint64_t unique, uint64_t off, size_t size,
     struct buf *scratch, const char **ret_data, size_t *ret_len)
 {
 	switch (h->file->kind) {
@@ -308,7 +327,8 @@ int handle_read(struct handle *h, uint64_t off, size_t size,
 		return read_text(h, off, size, ret_data, ret_len);
 	case FILE_STREAM:
 	case FILE_CONSOLE:
-		return read_stream(h, off, size, scratch, ret_data, ret_len);
+		return read_stream(
+		    h, unique, off, size, scratch, ret_data, ret_len);
 	case FILE_WAIT:
 		return read_wait(h, off, size, ret_data, ret_len);
 	case FILE_DIRECTORY:
@@ -328,6 +348,19 @@ static unsigned poll_wait(struct handle *h)
 	return wait_answer(&r, &text) == -EAGAIN ? 0 : POLLIN | POLLRDNORM;
 }
 
+/* Versions are this daemon's: what an earlier one gave is compared itself. */
+static bool has_changed(struct handle *h)
+{
+	_cleanup_buf_ struct buf now = {0};
+
+	if (!h->restored)
+		return object_version(h->object, h->file->aspects) !=
+		       h->version;
+	return file_text(h->session, h->file, h->object, &now) < 0 ||
+	       now.len != h->text.len ||
+	       (now.len && memcmp(now.data, h->text.data, now.len) != 0);
+}
+
 /* A text is always readable, as in sysfs; POLLPRI says that it has changed. */
 unsigned handle_poll(struct handle *h)
 {
@@ -343,7 +376,7 @@ unsigned handle_poll(struct handle *h)
 	case FILE_CONSOLE:
 		cluster_stream_stat(
 		    h->object, h->file->stream, &run, &size, &oldest);
-		if (run != h->run || h->at < size)
+		if (run != h->place.run || h->place.at < size)
 			events |= POLLIN | POLLRDNORM;
 		return events;
 	case FILE_TEXT:
@@ -354,8 +387,7 @@ unsigned handle_poll(struct handle *h)
 		return events;
 	}
 	events |= POLLIN | POLLRDNORM;
-	if (h->have &&
-	    object_version(h->object, h->file->aspects) != h->version)
+	if (h->have && has_changed(h))
 		events |= POLLPRI | POLLERR;
 	return events;
 }

@@ -96,7 +96,6 @@ struct inode *inode_get(struct inodes *t, uint64_t number)
 	if (!i) {
 		i = xcalloc(1, sizeof(*i));
 		i->number = number;
-		i->generation = 1;
 		table_put(t->table, number, i);
 	}
 	return i;
@@ -104,7 +103,7 @@ struct inode *inode_get(struct inodes *t, uint64_t number)
 
 void inode_trim(struct inodes *t, struct inode *i)
 {
-	if (i->lookups || i->handles)
+	if (i->lookups || i->handles || i->wake != WAKE_QUIET)
 		return;
 	table_take(t->table, i->number);
 	free(i);

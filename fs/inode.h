@@ -12,16 +12,21 @@
 struct handle;
 struct inodes;
 
+/* Of an inode that an earlier daemon gave to the kernel. */
+#define LOOKUPS_UNKNOWN (1ULL << 40)
+
+/* What the herald is told of it: wake.c. */
+enum wake_state { WAKE_QUIET, WAKE_DIRTY, WAKE_TOLD, WAKE_TOLD_OLD };
+
 struct inode {
 	uint64_t number;
-	uint64_t lookups; /* the kernel's; 0: it does not know it */
-	/* Another one when a removed directory that somebody still has as cwd
-	 * gives its number to a new one: the kernel must not mix them up. */
-	uint64_t generation;
+	uint64_t lookups;       /* the kernel's; 0: it does not know it */
 	struct handle *handles; /* open ones, linked by handle->next */
 	/* Size of the text as of a version of its object. */
 	bool size_known;
 	uint64_t size, size_version;
+	enum wake_state wake;
+	struct inode *wake_next, **wake_previous;
 };
 
 /* What a number names, now. */
@@ -38,7 +43,7 @@ struct inodes *inodes_new(void);
 void inodes_free(struct inodes *t);
 struct inode *inode_find(struct inodes *t, uint64_t number); /* or NULL */
 struct inode *inode_get(struct inodes *t, uint64_t number);  /* makes it */
-/* Forgets it when neither the kernel nor a handle uses it. */
+/* Forgets it when neither the kernel, a handle nor wake.c uses it. */
 void inode_trim(struct inodes *t, struct inode *i);
 
 #endif

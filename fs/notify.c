@@ -1,19 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Changes of the cluster, on their way to users: attributes that the kernel
- * keeps are dropped, blocked requests are tried again, pollers woken.  Files
- * that nobody has looked up cost a look into a table.
+ * keeps are dropped, blocked requests are tried again, pollers and watchers
+ * woken.  Files that nobody has looked up cost a look into a table.
  *
  * Only attributes (offset -1) are ever dropped: dropping an entry, or pages,
  * waits for locks that a request in our own queue may hold.
  */
+#include <errno.h>
 #include "fs/notify.h"
 #include "fs/ops.h"
+#include "fs/wake.h"
 
-static void drop_attributes(struct session *s, const struct inode *i)
+#define SCAN_BATCH 64 /* objects a round of the loop */
+
+/* false: the kernel does not know the inode (any more). */
+static bool drop_attributes(struct session *s, uint64_t number)
 {
-	if (s->mounted && i->lookups)
-		fuse_lowlevel_notify_inval_inode(s->fuse, i->number, -1, 0);
+	return fuse_lowlevel_notify_inval_inode(s->fuse, number, -1, 0) !=
+	       -ENOENT;
+}
+
+static bool watchable(const struct file *f)
+{
+	return f->kind != FILE_DIRECTORY && f->kind != FILE_WAIT;
+}
+
+static void tell_kernel(
+    struct session *s, const struct file *f, struct inode *i)
+{
+	if (!s->mounted || !i->lookups)
+		return;
+	if (!drop_attributes(s, i->number))
+		i->lookups = 0;
+	else if (watchable(f))
+		wake_changed(s->wake, i);
 }
 
 static void file_changed(
@@ -24,12 +45,13 @@ static void file_changed(
 
 	if (!i)
 		return;
-	drop_attributes(s, i);
+	tell_kernel(s, f, i);
 	for (h = i->handles; h; h = next) {
 		next = h->next;
 		ops_wake(h);
 		ops_poll_wake(h);
 	}
+	inode_trim(s->inodes, i);
 }
 
 void notify_changed(struct object *o, unsigned aspects, void *session)
@@ -43,23 +65,47 @@ void notify_changed(struct object *o, unsigned aspects, void *session)
 	}
 }
 
-/* Directories that list objects of this kind. */
-static void directories_changed(struct session *s, enum object_kind kind)
+/* --- what comes and goes --- */
+
+/* Is it a call of a user that makes or removes it?  The kernel tells watchers
+ * of that by itself. */
+static bool by_user(
+    const struct session *s, const struct file *each, const struct object *o)
 {
+	for (const struct request *q = s->requests; q; q = q->next) {
+		if (q->name && STREQ(q->name, object_name(o)) &&
+		    file_each(q->file->leads) == each)
+			return true;
+	}
+	return false;
+}
+
+/* Directories that list objects of this kind. */
+static void directories_changed(
+    struct session *s, struct object *o, bool appeared)
+{
+	enum object_kind kind = object_kind(o);
+
 	s->listed[kind] = now_real();
 	for (size_t i = 0; i < n_files; i++) {
 		const struct file *each = files[i].kind == FILE_DIRECTORY
 					      ? file_each(files[i].leads)
 					      : NULL;
+		struct named n = {&files[i], cluster_root(s->cluster)};
+		struct inode *inode;
 
-		if (each && each->each == kind)
-			file_changed(s, &files[i], NULL);
+		if (!each || each->each != kind)
+			continue;
+		file_changed(s, &files[i], NULL);
+		inode = inode_find(s->inodes, inode_number(n.file, NULL));
+		if (inode && inode->lookups && !by_user(s, each, o))
+			wake_entry(s->wake, &n, appeared, each, o);
 	}
 }
 
 void notify_appeared(struct object *o, void *session)
 {
-	directories_changed(session, object_kind(o));
+	directories_changed(session, o, true);
 }
 
 /* Last call for the object: no handle may point to it after this. */
@@ -69,7 +115,10 @@ static void orphan(
 	struct inode *i = inode_find(s->inodes, inode_number(f, o));
 	struct handle *h, *next;
 
-	for (h = i ? i->handles : NULL; h; h = next) {
+	if (!i)
+		return;
+	wake_forget(s->wake, i);
+	for (h = i->handles; h; h = next) {
 		next = h->next;
 		if (h->object != o)
 			continue;
@@ -78,15 +127,71 @@ static void orphan(
 		ops_wake(h);
 		ops_poll_wake(h);
 	}
+	inode_trim(s->inodes, i);
 }
 
 void notify_vanishing(struct object *o, void *session)
 {
+	struct session *s = session;
 	enum object_kind kind = object_kind(o);
 
 	for (size_t i = 0; i < n_files; i++) {
 		if (file_owner(&files[i]) == kind)
-			orphan(session, &files[i], o);
+			orphan(s, &files[i], o);
 	}
-	directories_changed(session, kind);
+	directories_changed(s, o, false);
+}
+
+/* --- after the death of a daemon --- */
+
+static void scan_object(struct session *s, const struct object *o)
+{
+	for (size_t i = 0; i < n_files; i++) {
+		uint64_t number;
+		struct inode *inode;
+
+		if (file_owner(&files[i]) != object_kind(o))
+			continue;
+		number = inode_number(&files[i], o);
+		if (!drop_attributes(s, number))
+			continue;
+		inode = inode_get(s->inodes, number);
+		inode->lookups += LOOKUPS_UNKNOWN;
+		if (watchable(&files[i]))
+			wake_changed(s->wake, inode);
+	}
+}
+
+static void scan(void *userdata)
+{
+	struct session *s = userdata;
+
+	for (int i = 0; i < SCAN_BATCH; i++) {
+		struct object *o = s->scan_kind == OBJECT_CLUSTER
+				       ? NULL
+				       : cluster_next(s->cluster, s->scan_kind,
+					     s->scan_number);
+
+		if (s->scan_kind == OBJECT_CLUSTER)
+			scan_object(s, cluster_root(s->cluster));
+		if (o) {
+			scan_object(s, o);
+			s->scan_number = object_number(o);
+			continue;
+		}
+		s->scan_number = 0;
+		if (++s->scan_kind == OBJECT_KINDS)
+			return;
+	}
+	loop_kick(s->scan);
+}
+
+int notify_scan(struct session *s)
+{
+	int r = loop_add_idle(s->loop, scan, s, &s->scan);
+
+	if (r < 0)
+		return r;
+	scan(s);
+	return 0;
 }

@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+#include "fs/memory.h"
 #include "fs/ops.h"
+#include "fs/wake.h"
 
 struct session *ops_session(fuse_req_t req)
 {
@@ -218,9 +220,11 @@ void ops_entry(struct session *s, const struct named *n, bool count,
 		i->lookups++;
 	}
 	*ret = (struct fuse_entry_param){.ino = number,
-	    .generation = i ? i->generation : 1,
+	    .generation = 1,
 	    .attr_timeout = OPS_FOR_EVER,
 	    .entry_timeout = OPS_FOR_EVER};
+	if (n->file->kind == FILE_DIRECTORY)
+		ret->generation = memory_generation(s->memory, number);
 	/* These come and go by what is done elsewhere. */
 	if (!n->file->name && n->file->kind != FILE_DIRECTORY)
 		ret->entry_timeout = 0;
@@ -247,11 +251,58 @@ void ops_reply_entry(fuse_req_t req, const struct named *n)
 		ops_unlook(s, e.ino, 1); /* the caller went away */
 }
 
+bool ops_is_herald(fuse_req_t req)
+{
+	return wake_is_herald(ops_session(req)->wake, fuse_req_ctx(req)->pid);
+}
+
+void ops_reply_ghost(
+    fuse_req_t req, const struct named *directory, const char *name)
+{
+	struct session *s = ops_session(req);
+	struct fuse_entry_param e = {.generation = 1};
+	struct wake_ghost g;
+	bool dir;
+
+	if (!wake_expects(s->wake,
+		inode_number(directory->file, directory->object), name, &g)) {
+		fuse_reply_err(req, ENOENT);
+		return;
+	}
+	dir = g.file->kind == FILE_DIRECTORY;
+	e.ino = e.attr.st_ino = g.inode;
+	e.attr.st_nlink = dir ? 2 : 1;
+	e.attr.st_mode = g.file->mode | (dir ? S_IFDIR : S_IFREG);
+	inode_get(s->inodes, e.ino)->lookups++;
+	if (fuse_reply_entry(req, &e) < 0)
+		ops_unlook(s, e.ino, 1);
+}
+
+/* To the herald, what has come is not there yet, and what went still is: only
+ * then does the kernel let it make or remove a name.  false: no such name. */
+static bool lookup_herald(
+    fuse_req_t req, const struct named *dir, const char *name)
+{
+	struct wake_ghost g;
+
+	if (!ops_is_herald(req) ||
+	    !wake_expects(ops_session(req)->wake,
+		inode_number(dir->file, dir->object), name, &g))
+		return false;
+	if (g.appeared)
+		fuse_reply_err(req, ENOENT);
+	else
+		ops_reply_ghost(req, dir, name);
+	return true;
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct named dir, n;
 	int r = ops_directory(req, parent, X_OK, &dir);
 
+	if (r == 0 && lookup_herald(req, &dir, name))
+		return;
 	if (r >= 0)
 		r = ops_child(ops_session(req), &dir, name, &n);
 	if (r < 0)

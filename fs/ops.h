@@ -26,6 +26,8 @@ void ops_poll_forget(struct handle *h);
 /* The transaction's object is gone. */
 void ops_orphan(struct handle *h);
 void ops_drop_transaction(struct handle *h);
+void ops_restore_transaction(struct handle *h,
+    const struct transaction_state *state, const char *text, size_t length);
 /* Ends requests that the cluster did not answer. */
 void ops_abandon(struct session *s);
 
@@ -39,6 +41,7 @@ struct request {
 	uint64_t handle;
 	size_t len; /* of a write */
 	char *name; /* of mkdir, rmdir */
+	bool again; /* an earlier daemon may have served it */
 	const struct file *file;
 	struct request *next, **previous;
 };
@@ -59,8 +62,11 @@ void ops_serve(struct handle *h, fuse_req_t req, bool write, uint64_t off,
     const void *data, size_t size, const struct fuse_file_info *fi);
 /* writer.c: the transaction of a handle that may write, or NULL. */
 struct transaction *ops_transaction(struct handle *h);
+/* Frees the handle and answers the release once the transaction is over. */
+void ops_release_transaction(struct handle *h, struct request *release);
 
 struct session *ops_session(fuse_req_t req);
+bool ops_is_herald(fuse_req_t req);
 /* A directory in which the caller may do this. */
 int ops_directory(fuse_req_t req, fuse_ino_t ino, int mask, struct named *ret);
 int ops_child(struct session *s, const struct named *parent, const char *name,
@@ -71,6 +77,9 @@ void ops_entry(struct session *s, const struct named *n, bool count,
 /* The kernel forgets n lookups. */
 void ops_unlook(struct session *s, uint64_t number, uint64_t n);
 void ops_reply_entry(fuse_req_t req, const struct named *n);
+/* For the herald: a name that is about to go. */
+void ops_reply_ghost(
+    fuse_req_t req, const struct named *directory, const char *name);
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,

@@ -5,7 +5,10 @@
  */
 #include <errno.h>
 #include <unistd.h>
+#include "fs/memory.h"
 #include "fs/ops.h"
+#include "fs/slots.h"
+#include "fs/wake.h"
 
 /* --- directories --- */
 
@@ -165,6 +168,9 @@ static void made(int code, const struct err *err, void *userdata)
 	struct named n = {each, NULL};
 	struct inode *i;
 
+	/* It was made before the earlier daemon could answer. */
+	if (code == -EEXIST && q->again)
+		code = 0;
 	ops_tell(s, q->inode, q->file->name, code, err);
 	if (code == 0)
 		n.object = cluster_find(s->cluster, each->each, q->name);
@@ -172,10 +178,11 @@ static void made(int code, const struct err *err, void *userdata)
 		fuse_reply_err(request_done(q), code < 0 ? -code : ENOENT);
 		return;
 	}
-	/* Somebody is still in a removed directory of this number. */
+	/* Somebody is still in a removed directory of this number: the kernel
+	 * must not mix them up. */
 	i = inode_find(s->inodes, inode_number(each, n.object));
-	if (i && i->lookups)
-		i->generation++;
+	if (i && i->lookups && !q->again)
+		memory_generation_next(s->memory, i->number);
 	ops_reply_entry(request_done(q), &n);
 }
 
@@ -196,7 +203,27 @@ static struct request *about(
 	struct request *q = request_new(req, dir);
 
 	q->name = xstrdup(name);
+	q->again = slots_again(q->session->slots);
 	return q;
+}
+
+/* The herald's call for a name that has come or gone. */
+static bool expected(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	return ops_is_herald(req) &&
+	       wake_expects(ops_session(req)->wake, parent, name, NULL);
+}
+
+/* ... that has come. */
+static void make_expected(
+    fuse_req_t req, const struct named *dir, const char *name)
+{
+	struct named n;
+
+	if (ops_child(ops_session(req), dir, name, &n) == 0)
+		ops_reply_entry(req, &n);
+	else /* and gone again */
+		ops_reply_ghost(req, dir, name);
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -207,6 +234,10 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	enum object_kind kind;
 	int r = holder(req, parent, &dir);
 
+	if (r == 0 && expected(req, parent, name)) {
+		make_expected(req, &dir, name);
+		return;
+	}
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
@@ -238,8 +269,17 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct named dir, n = {0};
 	int r = ops_directory(req, parent, W_OK | X_OK, &dir);
 
+	if (r == 0 && expected(req, parent, name)) {
+		fuse_reply_err(req, 0);
+		return;
+	}
 	if (r >= 0)
 		r = ops_child(s, &dir, name, &n);
+	if (r == -ENOENT && slots_again(s->slots)) {
+		/* It was removed before the earlier daemon could answer. */
+		fuse_reply_err(req, 0);
+		return;
+	}
 	if (r >= 0 && n.file->kind != FILE_DIRECTORY)
 		r = -ENOTDIR;
 	if (r >= 0 && n.file->name)
@@ -263,13 +303,21 @@ static void refuse_in(fuse_req_t req, fuse_ino_t parent)
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	refuse_in(req, parent);
+	if (expected(req, parent, name))
+		fuse_reply_err(req, 0);
+	else
+		refuse_in(req, parent);
 }
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     dev_t device)
 {
-	refuse_in(req, parent);
+	struct named dir;
+
+	if (expected(req, parent, name) && ops_resolve(req, parent, &dir) == 0)
+		make_expected(req, &dir, name);
+	else
+		refuse_in(req, parent);
 }
 
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,

@@ -8,7 +8,9 @@
 #include <linux/fuse.h>
 #include <unistd.h>
 #include "fs/ops.h"
+#include "fs/slots.h"
 #include "fs/transaction.h"
+#include "fs/wake.h"
 
 /* The handle of a request, or NULL: it was answered. */
 static struct handle *handle_of(
@@ -21,6 +23,15 @@ static struct handle *handle_of(
 		return h;
 	fuse_reply_err(req, -r);
 	return NULL;
+}
+
+static struct request *request_of(fuse_req_t req, const struct handle *h)
+{
+	struct named n = {h->file, h->object};
+	struct request *q = request_new(req, &n);
+
+	q->handle = h->id;
+	return q;
 }
 
 /* --- open and release --- */
@@ -49,6 +60,27 @@ static int reply_terminal(fuse_req_t req, const struct handle *h)
 	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
 }
 
+/* Its writes, known by this number, change nothing. */
+static void open_herald(fuse_req_t req, struct fuse_file_info *fi)
+{
+	fi->fh = WAKE_HANDLE;
+	fi->direct_io = 1;
+	fi->noflush = 1;
+	fuse_reply_open(req, fi);
+}
+
+/* Served again: nobody knows the handle that it made. */
+static void drop_reopened(struct session *s)
+{
+	struct handle *h = slots_again(s->slots) && s->reopened
+			       ? handle_find(s, s->reopened)
+			       : NULL;
+
+	if (h)
+		handle_free(h);
+	s->reopened = 0;
+}
+
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct session *s = ops_session(req);
@@ -56,6 +88,11 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct named n;
 	int r = ops_resolve(req, ino, &n);
 
+	if (ops_is_herald(req)) {
+		open_herald(req, fi);
+		return;
+	}
+	drop_reopened(s);
 	if (r >= 0)
 		r = ops_allowed(req, n.file, wanted(fi));
 	if (r >= 0)
@@ -79,13 +116,12 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct handle *h = handle_find(ops_session(req), fi->fh);
 
-	if (h) {
-		if (h->transaction) {
-			h->writer = NULL; /* freed by done() */
-			transaction_release(TAKE_PTR(h->transaction));
-		}
-		handle_free(h);
+	if (h && h->transaction) {
+		ops_release_transaction(h, request_of(req, h));
+		return;
 	}
+	if (h)
+		handle_free(h);
 	fuse_reply_err(req, 0);
 }
 
@@ -110,15 +146,6 @@ static void commanded(int code, const struct err *err, void *userdata)
 		fuse_reply_err(request_done(q), -code);
 	else
 		fuse_reply_write(request_done(q), len);
-}
-
-static struct request *request_of(fuse_req_t req, const struct handle *h)
-{
-	struct named n = {h->file, h->object};
-	struct request *q = request_new(req, &n);
-
-	q->handle = h->id;
-	return q;
 }
 
 static void command(
@@ -154,6 +181,7 @@ static bool is_opener(
 	if (same_pid && fi->lock_owner) {
 		h->owner = fi->lock_owner;
 		h->owner_known = true;
+		handle_keep(h);
 	}
 	return same_pid;
 }
@@ -161,9 +189,14 @@ static bool is_opener(
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
     off_t off, struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(req, ino, fi);
+	struct handle *h;
 	struct request *q;
 
+	if (fi->fh == WAKE_HANDLE) {
+		fuse_reply_write(req, size);
+		return;
+	}
+	h = handle_of(req, ino, fi);
 	if (!h)
 		return;
 	if (!h->object) {
@@ -178,8 +211,9 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	case FILE_DOCUMENT:
 		q = request_of(req, h);
 		q->len = size;
-		transaction_write(
-		    ops_transaction(h), (uint64_t)off, data, size, written, q);
+		transaction_write(ops_transaction(h),
+		    slots_unique(h->session->slots), (uint64_t)off, data, size,
+		    written, q);
 		return;
 	case FILE_TEXT:
 		command(req, h, data, size);

@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include "fs/ops.h"
+#include "fs/slots.h"
 
 struct parked {
 	struct handle *handle;
 	fuse_req_t req;
+	uint64_t unique;
 	bool write;
 	uint64_t off;
 	size_t size;     /* of a read */
@@ -43,6 +45,9 @@ static int type(struct parked *p)
 		if (n < 0)
 			return (int)n;
 		p->done += (size_t)n;
+		p->handle->typed_by = p->unique;
+		p->handle->typed = p->done;
+		handle_keep(p->handle);
 	}
 	return 0;
 }
@@ -63,8 +68,8 @@ static bool try_parked(struct parked *p, bool may_wait)
 	const char *data = "";
 	size_t len = 0;
 	int r = p->write ? type(p)
-			 : handle_read(p->handle, p->off, p->size, &scratch,
-			       &data, &len);
+			 : handle_read(p->handle, p->unique, p->off, p->size,
+			       &scratch, &data, &len);
 
 	if (r == -EAGAIN && may_wait)
 		return false;
@@ -131,11 +136,19 @@ void ops_unpark(struct handle *h, int code)
 void ops_serve(struct handle *h, fuse_req_t req, bool write, uint64_t off,
     const void *data, size_t size, const struct fuse_file_info *fi)
 {
-	struct parked p = {
-	    .handle = h, .req = req, .write = write, .off = off, .size = size};
+	struct parked p = {.handle = h,
+	    .req = req,
+	    .unique = slots_unique(h->session->slots),
+	    .write = write,
+	    .off = off,
+	    .size = size};
 
-	if (write)
+	if (write) {
 		buf_append(&p.data, data, size);
+		/* Served again: an earlier daemon has typed some of it. */
+		if (p.unique && h->typed_by == p.unique)
+			p.done = MIN(h->typed, size);
+	}
 	if (!try_parked(&p, !(fi->flags & O_NONBLOCK)))
 		park(&p);
 }

@@ -16,9 +16,10 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+#include "fs/mount.h"
 #include "fs/place.h"
-#include "fs/session.h"
 
 #ifndef RACKFS_DATA_DIR
 #define RACKFS_DATA_DIR "/usr/local/share/rackfs"
@@ -28,6 +29,9 @@
  * still holds the lock for an instant. */
 #define LOCK_TRIES      40
 #define LOCK_PAUSE_NSEC (25L * 1000 * 1000)
+
+#define LOG_FILE     "daemon.log"
+#define LOG_FILE_MAX MIB /* begun anew at a start beyond it */
 
 /* --- folders --- */
 
@@ -148,9 +152,9 @@ static int renew_runtime(const char *dir, struct err *err)
 	return r < 0 ? err_errno(err, r, "%s can't be written", path) : 0;
 }
 
-static int write_pid(const char *dir, struct err *err)
+static int write_pid(const char *dir, const char *name, struct err *err)
 {
-	_cleanup_free_ char *path = xasprintf("%s/daemon.pid", dir);
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
 	char pid[32];
 	int len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 	int r = file_replace(AT_FDCWD, path, pid, (size_t)len, 0600);
@@ -208,7 +212,10 @@ static int open_both(struct folders *f, const char *state_dir,
 		r = renew_runtime(f->runtime, err);
 	if (r == 0)
 		r = lock(f->runtime, "--runtime-dir", &f->runtime_lock, err);
-	return r < 0 ? r : write_pid(f->runtime, err);
+	if (r == 0)
+		r = write_pid(f->runtime, "keeper.pid", err);
+	f->keeper = r == 0;
+	return r;
 }
 
 int folders_open(const char *state_dir, const char *runtime_dir,
@@ -247,7 +254,7 @@ int folders_mountpoint(struct folders *f, const char *path, struct err *err)
 	}
 	if (!full)
 		return err_errno(err, -errno, "%s", path);
-	r = session_take_over(full, err);
+	r = mount_take_over(full, err);
 	if (r == 0 && (stat(full, &st) < 0 || !S_ISDIR(st.st_mode)))
 		r = err_set(err, -ENOTDIR, "%s is no folder to mount on", full);
 	if (r == 0)
@@ -255,14 +262,59 @@ int folders_mountpoint(struct folders *f, const char *path, struct err *err)
 	return r;
 }
 
+int folders_adopt(const char *state, const char *runtime,
+    const char *mountpoint, int state_lock, int runtime_lock,
+    struct folders *ret, struct err *err)
+{
+	struct folders f = {.state_lock = state_lock,
+	    .runtime_lock = runtime_lock,
+	    .state = xstrdup(state),
+	    .runtime = xstrdup(runtime),
+	    .mountpoint = xstrdup(mountpoint),
+	    .data = data_dir()};
+	int r = write_pid(runtime, "daemon.pid", err);
+
+	if (r < 0) {
+		folders_close(&f);
+		return r;
+	}
+	*ret = f;
+	return 0;
+}
+
+void folders_leave_terminal(const struct folders *f)
+{
+	_cleanup_free_ char *path = xasprintf("%s/" LOG_FILE, f->state);
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int log =
+	    open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	struct stat st;
+
+	if (log >= 0 && fstat(log, &st) == 0 &&
+	    st.st_size > (off_t)LOG_FILE_MAX && ftruncate(log, 0) < 0) {
+		/* Then it stays long. */
+	}
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+	}
+	if (log >= 0 || null >= 0)
+		dup2(log >= 0 ? log : null, STDERR_FILENO);
+}
+
+static void remove_pid(const struct folders *f, const char *name)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", f->runtime, name);
+
+	unlink(path);
+}
+
 void folders_close(struct folders *f)
 {
-	if (f->runtime) {
-		_cleanup_free_ char *path =
-		    xasprintf("%s/daemon.pid", f->runtime);
-
-		unlink(path);
-	}
+	if (f->runtime)
+		remove_pid(f, "daemon.pid");
+	if (f->runtime && f->keeper)
+		remove_pid(f, "keeper.pid");
 	util_closep(&f->state_lock);
 	util_closep(&f->runtime_lock);
 	free(f->state);

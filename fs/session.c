@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The FUSE session: mounts, takes over what a dead daemon left, serves
- * requests from the loop in bounded batches so that nothing else starves, and
- * ends when the mount goes.
+ * The FUSE session: takes over what an earlier daemon of this mount left,
+ * serves requests from the loop in bounded batches so that nothing else
+ * starves, and ends when the mount goes.  daemon.c calls it.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <mntent.h>
-#include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
+#include "fs/kept.h"
+#include "fs/mount.h"
+#include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/session.h"
+#include "fs/slots.h"
+#include "fs/wake.h"
 
 #define BATCH 64 /* requests a round of the loop */
 
@@ -25,72 +24,12 @@ struct render session_render(const struct session *s, struct object *o)
 	    .cluster = s->cluster, .object = o, .started = s->started};
 }
 
-/* --- a mount that is there already --- */
-
-/* The type of what is mounted last at `path`, or NULL.  Owned. */
-static char *mounted_at(const char *path)
-{
-	FILE *f = setmntent("/proc/self/mounts", "r");
-	char line[8192], *type = NULL;
-	struct mntent m;
-
-	if (!f)
-		return NULL;
-	while (getmntent_r(f, &m, line, sizeof(line))) {
-		if (!STREQ(m.mnt_dir, path))
-			continue;
-		free(type);
-		type = xstrdup(m.mnt_type);
-	}
-	endmntent(f);
-	return type;
-}
-
-static int run_fusermount(const char *path)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (pid < 0)
-		return -errno;
-	if (pid == 0) {
-		execlp("fusermount3", "fusermount3", "-u", "-z", "-q", "--",
-		    path, (char *)NULL);
-		_exit(127);
-	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return status == 0 ? 0 : -EPERM;
-}
-
-int session_take_over(const char *path, struct err *err)
-{
-	_cleanup_free_ char *type = NULL;
-	struct statfs st;
-
-	/* Not stat(2): attributes of the dead are still in the kernel's cache.
-	 */
-	if (statfs(path, &st) < 0 && errno == ENOTCONN) {
-		if (umount2(path, MNT_DETACH) < 0 && run_fusermount(path) < 0)
-			return err_set(err, -EBUSY,
-			    "%s: a dead daemon's mount is there and can't be "
-			    "unmounted; try `fusermount3 -uz %s`",
-			    path, path);
-		return session_take_over(path, err);
-	}
-	type = mounted_at(path);
-	if (type && strncmp(type, "fuse.rackfs", 11) == 0)
-		return err_set(err, -EBUSY,
-		    "%s: another rackfs is mounted there; `fusermount3 -u %s` "
-		    "ends it",
-		    path, path);
-	return 0;
-}
-
 /* --- requests --- */
 
 static void session_end(struct session *s)
 {
+	s->mounted = false;
+	s->unmounted = true;
 	loop_source_free(TAKE_PTR(s->io));
 	loop_exit(s->loop, 0);
 }
@@ -98,32 +37,19 @@ static void session_end(struct session *s)
 static void readable(int fd, uint32_t events, void *userdata)
 {
 	struct session *s = userdata;
+	int r = 1;
 
-	for (int i = 0; i < BATCH && !fuse_session_exited(s->fuse); i++) {
-		int r = fuse_session_receive_buf(s->fuse, &s->buffer);
-
-		if (r == -EINTR || r == -EAGAIN)
-			return;
-		if (r <= 0) { /* unmounted */
-			s->mounted = false;
-			session_end(s);
-			return;
-		}
-		fuse_session_process_buf(s->fuse, &s->buffer);
-	}
-	if (fuse_session_exited(s->fuse)) {
-		s->mounted = false;
+	for (int i = 0; i < BATCH && r > 0; i++)
+		r = slots_receive(s->slots);
+	if (r < 0 || fuse_session_exited(s->fuse))
 		session_end(s);
-	}
 }
 
 /* --- life --- */
 
 static struct fuse_session *new_fuse(struct session *s, const char *options)
 {
-	_cleanup_free_ char *all =
-	    xasprintf("-ofsname=rackfs,subtype=rackfs%s%s",
-		options && *options ? "," : "", options ? options : "");
+	_cleanup_free_ char *all = mount_options(options);
 	char *argv[] = {"rackfs", all, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
 	struct fuse_session *fuse =
@@ -133,11 +59,34 @@ static struct fuse_session *new_fuse(struct session *s, const char *options)
 	return fuse;
 }
 
-int session_new(struct loop *l, const char *fuse_options, struct session **ret,
-    struct err *err)
+static int attach(struct session *s, const struct session_fds *fds,
+    const char *options, struct err *err)
+{
+	int r = memory_open(fds->memory, &s->memory, err);
+
+	if (r < 0)
+		return r;
+	s->slots = slots_new(fds->fuse, s->memory);
+	s->kept = kept_store_new(s->memory);
+	r = wake_new(s, fds->herald, &s->wake);
+	if (r < 0)
+		return err_errno(err, r, "the herald can't be told");
+	s->fuse = new_fuse(s, options);
+	if (!s->fuse)
+		return err_set(err, -EINVAL,
+		    "-o %s: FUSE does not know these options",
+		    options ? options : "");
+	fcntl(fds->fuse, F_SETFL, fcntl(fds->fuse, F_GETFL) | O_NONBLOCK);
+	r = slots_attach(s->slots, s->fuse);
+	return r < 0 ? err_errno(err, r, "FUSE can't be served") : 0;
+}
+
+int session_new(struct loop *l, const char *fuse_options,
+    const struct session_fds *fds, struct session **ret, struct err *err)
 {
 	ssize_t bad = files_check();
 	struct session *s;
+	int r;
 
 	if (bad >= 0)
 		return err_set(err, -EINVAL,
@@ -151,39 +100,38 @@ int session_new(struct loop *l, const char *fuse_options, struct session **ret,
 	s->started = now_real();
 	s->inodes = inodes_new();
 	s->handles = table_new();
-	s->fuse = new_fuse(s, fuse_options);
-	if (!s->fuse) {
+	r = attach(s, fds, fuse_options, err);
+	if (r < 0) {
 		session_free(s);
-		return err_set(err, -EINVAL,
-		    "-o %s: FUSE does not know these "
-		    "options",
-		    fuse_options ? fuse_options : "");
+		return r;
 	}
 	*ret = s;
 	return 0;
 }
 
-int session_serve(struct session *s, struct cluster *c, const char *mountpoint,
-    struct err *err)
+int session_serve(
+    struct session *s, struct cluster *c, bool crashed, struct err *err)
 {
-	int fd, r;
+	int r;
 
 	s->cluster = c;
-	if (fuse_session_mount(s->fuse, mountpoint) < 0)
-		return err_set(err, -EIO,
-		    "%s can't be mounted; `rackfs doctor` "
-		    "says what is missing",
-		    mountpoint);
 	s->mounted = true;
-	fd = fuse_session_fd(s->fuse);
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	r = loop_add_io(s->loop, fd, EPOLLIN, readable, s, &s->io);
+	if (slots_used(s->slots)) {
+		handles_restore(s);
+		slots_replay(s->slots, crashed);
+		r = notify_scan(s);
+		if (r < 0)
+			return err_errno(err, r, "the event loop");
+	}
+	r = loop_add_io(
+	    s->loop, fuse_session_fd(s->fuse), EPOLLIN, readable, s, &s->io);
 	return r < 0 ? err_errno(err, r, "FUSE can't be served") : 0;
 }
 
 void session_stop(struct session *s)
 {
 	loop_source_free(TAKE_PTR(s->io));
+	loop_source_free(TAKE_PTR(s->scan));
 	handle_free_all(s);
 }
 
@@ -192,13 +140,16 @@ void session_free(struct session *s)
 	if (!s)
 		return;
 	loop_source_free(s->io);
+	loop_source_free(s->scan);
 	if (s->fuse) {
 		ops_abandon(s);
-		fuse_session_unmount(s->fuse); /* when it is mounted */
 		fuse_session_destroy(s->fuse);
 	}
+	wake_free(s->wake);
+	slots_free(s->slots);
+	kept_store_free(s->kept);
+	memory_close(s->memory);
 	inodes_free(s->inodes);
 	table_free(s->handles);
-	free(s->buffer.mem);
 	free(s);
 }

@@ -29,6 +29,7 @@ enum call_kind { CALL_WRITE, CALL_TRUNCATE, CALL_FLUSH, CALL_RELEASE };
 struct call {
 	enum call_kind kind;
 	bool opener;
+	uint64_t unique;
 	uint64_t off; /* or the size to truncate to */
 	void *data;
 	size_t len;
@@ -43,9 +44,10 @@ struct transaction {
 	bool patch;
 	bool started; /* `text` is what a read gives */
 	bool plain;
-	bool dirty;   /* bytes came since the last commit */
-	bool told;    /* what is wrong with them was told */
-	int poisoned; /* the errno, or 0 */
+	bool dirty;      /* bytes came since the last commit */
+	bool told;       /* what is wrong with them was told */
+	int poisoned;    /* the errno, or 0 */
+	uint64_t unique; /* of the last write in the text */
 	struct buf text;
 	size_t looked; /* length of the text when it was last looked at */
 	/* A scan of the brackets: a hint when a look is worth it. */
@@ -75,6 +77,47 @@ struct transaction *transaction_new(const struct transaction_target *target,
 	return t;
 }
 
+struct transaction *transaction_restore(const struct transaction_target *target,
+    void *owner, const struct transaction_state *state, const char *text,
+    size_t len)
+{
+	struct transaction *t =
+	    transaction_new(target, owner, state->patch, false);
+
+	t->unique = state->unique;
+	t->poisoned = state->poisoned;
+	t->started = state->started;
+	t->plain = state->plain;
+	t->dirty = state->dirty;
+	t->told = state->told;
+	buf_append(&t->text, text, len);
+	return t;
+}
+
+/* Bytes of the text from `from` on have changed. */
+static int keep(struct transaction *t, size_t from)
+{
+	struct transaction_state state;
+
+	if (!t->target->keep)
+		return 0;
+	memset(&state, 0, sizeof(state));
+	state.unique = t->unique;
+	state.poisoned = t->poisoned;
+	state.patch = t->patch;
+	state.started = t->started;
+	state.plain = t->plain;
+	state.dirty = t->dirty;
+	state.told = t->told;
+	return t->target->keep(
+	    t->owner, &state, from, buf_str(&t->text), t->text.len);
+}
+
+static void keep_state(struct transaction *t)
+{
+	(void)keep(t, t->text.len); /* takes no room */
+}
+
 const struct buf *transaction_text(const struct transaction *t)
 {
 	return t->started && !t->patch ? &t->text : NULL;
@@ -95,6 +138,7 @@ static void start_over(struct transaction *t)
 	t->dirty = t->told = t->in_string = t->escaped = false;
 	t->looked = t->depth = t->scanned = 0;
 	t->poisoned = 0;
+	keep_state(t);
 }
 
 static void tell(struct transaction *t, const struct err *err)
@@ -109,6 +153,7 @@ static int poison(struct transaction *t, const struct err *err)
 	drop_draft(t);
 	buf_done(&t->text);
 	t->poisoned = err->code < 0 ? err->code : -EINVAL;
+	keep_state(t);
 	return t->poisoned;
 }
 
@@ -188,6 +233,8 @@ static void committed(int code, const struct err *err, void *userdata)
 		t->target->tell(t->owner, NULL);
 		if (t->patch)
 			start_over(t);
+		else
+			keep_state(t);
 	}
 	answer(t, code);
 	run(t);
@@ -273,18 +320,17 @@ static void put(struct transaction *t, uint64_t off, const struct call *c)
 	}
 }
 
-static void do_write(struct transaction *t, const struct call *c)
+/* Into the text; poisons it when it can't be.  true: it is there. */
+static bool take(struct transaction *t, const struct call *c)
 {
 	struct err err = ERR_INIT;
-	enum json_state state;
-	uint64_t off;
-	int r = t->poisoned;
+	bool loaded = !t->started;
+	uint64_t off, from;
+	int r = load(t);
 
-	if (r == 0)
-		r = load(t);
 	if (r < 0) {
 		answer(t, r);
-		return;
+		return false;
 	}
 	off = t->patch ? t->text.len : c->off;
 	if (off > SPEC_MAX || c->len > SPEC_MAX - off) {
@@ -292,14 +338,37 @@ static void do_write(struct transaction *t, const struct call *c)
 		    "the document is longer than %d bytes, which is the limit",
 		    SPEC_MAX);
 		answer(t, poison(t, &err));
-		return;
+		return false;
 	}
 	drop_draft(t);
 	if (off != t->text.len)
 		t->plain = false;
+	from = loaded ? 0 : MIN(off, t->text.len);
 	put(t, off, c);
 	t->dirty = true;
 	t->told = false;
+	t->unique = c->unique;
+	r = keep(t, from);
+	if (r < 0) {
+		err_set(&err, r,
+		    "unfinished documents take all the memory that is kept "
+		    "for them; close some");
+		answer(t, poison(t, &err));
+	}
+	return r == 0;
+}
+
+static void do_write(struct transaction *t, const struct call *c)
+{
+	struct err err = ERR_INIT;
+	enum json_state state;
+
+	if (t->poisoned) {
+		answer(t, t->poisoned);
+		return;
+	}
+	if ((!c->unique || c->unique != t->unique) && !take(t, c))
+		return;
 	state = t->plain && worth_a_look(t) ? look(t, &err) : JSON_INCOMPLETE;
 	if (state == JSON_COMPLETE)
 		prepare(t);
@@ -309,6 +378,7 @@ static void do_write(struct transaction *t, const struct call *c)
 
 static void do_truncate(struct transaction *t, const struct call *c)
 {
+	bool loaded = !t->started;
 	int r = 0;
 
 	if (c->off == 0) {
@@ -323,6 +393,7 @@ static void do_truncate(struct transaction *t, const struct call *c)
 		t->text.data[c->off] = '\0';
 		t->plain = false;
 		t->dirty = true;
+		r = keep(t, loaded ? 0 : t->text.len);
 	}
 	answer(t, r);
 }
@@ -351,8 +422,10 @@ static void do_flush(struct transaction *t, const struct call *c)
 		r = poison(t, &err);
 	else if (state != JSON_EMPTY)
 		r = -EINVAL;
-	if (r < 0 && !t->told && (c->opener || release))
+	if (r < 0 && !t->told && (c->opener || release)) {
 		tell(t, &err);
+		keep_state(t);
+	}
 	answer(t, c->opener ? r : 0);
 }
 
@@ -393,10 +466,11 @@ static void add(struct transaction *t, const struct call *call)
 	run(t);
 }
 
-void transaction_write(struct transaction *t, uint64_t off, const void *data,
-    size_t len, transaction_fn reply, void *userdata)
+void transaction_write(struct transaction *t, uint64_t unique, uint64_t off,
+    const void *data, size_t len, transaction_fn reply, void *userdata)
 {
 	struct call c = {.kind = CALL_WRITE,
+	    .unique = unique,
 	    .off = off,
 	    .len = len,
 	    .reply = reply,

@@ -19,6 +19,13 @@ typedef void (*transaction_fn)(int code, void *userdata);
 typedef void (*transaction_reply_fn)(
     int code, const struct err *err, void *userdata);
 
+/* What must be known to go on with a transaction, beside its text. */
+struct transaction_state {
+	uint64_t unique; /* request of the last write that is in the text */
+	int32_t poisoned;
+	bool patch, started, plain, dirty, told;
+};
+
 /* Where documents go. */
 struct transaction_target {
 	/* As cluster_prepare(). */
@@ -32,6 +39,11 @@ struct transaction_target {
 	int (*current)(void *owner, struct buf *ret);
 	/* Something was refused, and why; NULL: something was accepted. */
 	void (*tell)(void *owner, const char *sentence);
+	/* Stores bytes [from, len) of the text and the state, so that another
+	 * process can go on.  -ENOSPC: there is no room for the text.  NULL:
+	 * nobody will. */
+	int (*keep)(void *owner, const struct transaction_state *state,
+	    size_t from, const char *text, size_t len);
 	/* The transaction does not need its owner any more. */
 	void (*done)(void *owner);
 };
@@ -40,10 +52,15 @@ struct transaction_target {
 struct transaction *transaction_new(const struct transaction_target *target,
     void *owner, bool patch, bool truncated);
 
+struct transaction *transaction_restore(const struct transaction_target *target,
+    void *owner, const struct transaction_state *state, const char *text,
+    size_t len);
+
 /* Calls are carried out one after the other; each answers by `reply`. data is
- * copied.  A patch takes no notice of off. */
-void transaction_write(struct transaction *t, uint64_t off, const void *data,
-    size_t len, transaction_fn reply, void *userdata);
+ * copied.  A patch takes no notice of off.  unique: of the request (0: it is
+ * never made again); one that is in the text already is not put there twice. */
+void transaction_write(struct transaction *t, uint64_t unique, uint64_t off,
+    const void *data, size_t len, transaction_fn reply, void *userdata);
 void transaction_truncate(
     struct transaction *t, uint64_t size, transaction_fn reply, void *userdata);
 /* flush and fsync.  `opener`: it is the program that opened the descriptor

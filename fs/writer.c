@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What a transaction needs of the cluster: it is the target of every one.  A
- * writer may live longer than its handle, and the object may go before both.
+ * What a transaction needs of the cluster and of its handle: it is the target
+ * of every one.  The handle stays until the transaction is over, after its
+ * release too: so the next daemon can go on with it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,8 +12,10 @@
 struct writer {
 	struct session *session;
 	uint64_t inode;
+	struct handle *handle;
 	const struct file *file;
-	bool gone; /* the object was removed */
+	bool gone;               /* the object was removed */
+	struct request *release; /* to be answered when it is over */
 };
 
 static int writer_object(const struct writer *w, struct object **ret)
@@ -56,13 +59,36 @@ static void writer_tell(void *owner, const char *sentence)
 		cluster_refused(o, w->file->name, sentence);
 }
 
+static int writer_keep(void *owner, const struct transaction_state *state,
+    size_t from, const char *text, size_t len)
+{
+	const struct writer *w = owner;
+
+	return handle_keep_transaction(w->handle, from, text, len, state);
+}
+
+/* The transaction frees itself. */
+static void writer_done(void *owner)
+{
+	struct writer *w = owner;
+	struct handle *h = w->handle;
+	struct request *release = w->release;
+
+	h->transaction = NULL;
+	h->writer = NULL;
+	free(w);
+	handle_free(h);
+	fuse_reply_err(request_done(release), 0);
+}
+
 static const struct transaction_target cluster_target = {
     .prepare = writer_prepare,
     .commit = cluster_commit,
     .drop = draft_free,
     .current = writer_current,
     .tell = writer_tell,
-    .done = free,
+    .keep = writer_keep,
+    .done = writer_done,
 };
 
 void ops_orphan(struct handle *h)
@@ -71,24 +97,38 @@ void ops_orphan(struct handle *h)
 		h->writer->gone = true;
 }
 
-static void begin_transaction(struct handle *h)
+static struct writer *begin(struct handle *h)
 {
 	struct writer *w = xcalloc(1, sizeof(*w));
 
 	w->session = h->session;
+	w->handle = h;
 	w->inode = h->inode->number;
 	w->file = h->file;
 	h->writer = w;
-	h->transaction = transaction_new(
-	    &cluster_target, w, h->flags & O_APPEND, h->flags & O_TRUNC);
+	return w;
+}
+
+void ops_restore_transaction(struct handle *h,
+    const struct transaction_state *state, const char *text, size_t length)
+{
+	h->transaction =
+	    transaction_restore(&cluster_target, begin(h), state, text, length);
 }
 
 /* A handle that was made again has none. */
 struct transaction *ops_transaction(struct handle *h)
 {
 	if (!h->transaction && (h->flags & O_ACCMODE) != O_RDONLY)
-		begin_transaction(h);
+		h->transaction = transaction_new(&cluster_target, begin(h),
+		    h->flags & O_APPEND, h->flags & O_TRUNC);
 	return h->transaction;
+}
+
+void ops_release_transaction(struct handle *h, struct request *release)
+{
+	h->writer->release = release;
+	transaction_release(h->transaction);
 }
 
 /* Dropped, with nothing told. */

@@ -248,7 +248,7 @@ static void run_rule(const struct rule *r)
 			if (x->off != AFTER)
 				end = (uint64_t)x->off;
 			transaction_write(
-			    t, end, x->text, strlen(x->text), set_code, &code);
+			    t, 0, end, x->text, strlen(x->text), set_code, &code);
 			if (code == 0)
 				end += strlen(x->text);
 			break;
@@ -300,11 +300,11 @@ static void too_big(void)
 	int code = NOT_YET;
 
 	memset(blanks, ' ', SPEC_MAX);
-	transaction_write(t, 0, blanks, SPEC_MAX - 1, set_code, &code);
+	transaction_write(t, 0, 0, blanks, SPEC_MAX - 1, set_code, &code);
 	CHECK_INT(code, 0);
-	transaction_write(t, SPEC_MAX - 1, "{}", 2, set_code, &code);
+	transaction_write(t, 0, SPEC_MAX - 1, "{}", 2, set_code, &code);
 	CHECK_INT(code, -EFBIG);
-	transaction_write(t, UINT64_MAX, "{}", 2, set_code, &code);
+	transaction_write(t, 0, UINT64_MAX, "{}", 2, set_code, &code);
 	CHECK_INT(code, -EFBIG);
 	transaction_release(t);
 	CHECK_STR(s->document, "{\"old\":1}\n");
@@ -323,7 +323,7 @@ static void byte_by_byte(void)
 		buf_printf(&text, "%d,", i);
 	buf_puts(&text, "0],\"b\":\"}\\\"{\"}");
 	for (size_t i = 0; i < text.len; i++) {
-		transaction_write(t, i, text.data + i, 1, set_code, &code);
+		transaction_write(t, 0, i, text.data + i, 1, set_code, &code);
 		if (code != 0)
 			break;
 	}
@@ -345,10 +345,10 @@ static void the_write_waits(void)
 	int wrote = NOT_YET, more = NOT_YET, flushed = NOT_YET;
 
 	s->late = true;
-	transaction_write(t, 0, "{}", 2, set_code, &wrote);
+	transaction_write(t, 0, 0, "{}", 2, set_code, &wrote);
 	CHECK_INT(wrote, NOT_YET);
 	/* Others queue. */
-	transaction_write(t, 2, "\n", 1, set_code, &more);
+	transaction_write(t, 0, 2, "\n", 1, set_code, &more);
 	transaction_flush(t, true, set_code, &flushed);
 	transaction_release(t);
 	deliver(s);
@@ -373,7 +373,7 @@ static void a_late_refusal(void)
 	int wrote = NOT_YET;
 
 	s->late = true;
-	transaction_write(t, 0, "{}", 2, set_code, &wrote);
+	transaction_write(t, 0, 0, "{}", 2, set_code, &wrote);
 	s->code = err_set(&s->err, -ENOSPC, "the disk is full");
 	deliver(s);
 	CHECK_INT(wrote, -ENOSPC);
@@ -391,7 +391,7 @@ static void a_commit_that_fails(void)
 	int code = NOT_YET;
 
 	s->refuse_commit = true;
-	transaction_write(t, 0, "{}", 2, set_code, &code);
+	transaction_write(t, 0, 0, "{}", 2, set_code, &code);
 	CHECK_INT(code, 0);
 	transaction_flush(t, true, set_code, &code);
 	CHECK_INT(code, -EEXIST);
@@ -408,11 +408,11 @@ static void freed_in_between(void)
 	int code = NOT_YET;
 
 	s->late = true;
-	transaction_write(t, 0, "{}", 2, set_code, &code);
+	transaction_write(t, 0, 0, "{}", 2, set_code, &code);
 	transaction_free(t);
 	CHECK_INT(s->drafts, 0);
 	t = transaction_new(&target, s, false, true);
-	transaction_write(t, 0, "{}", 2, set_code, &code);
+	transaction_write(t, 0, 0, "{}", 2, set_code, &code);
 	deliver(s);
 	transaction_flush(t, true, set_code, &code);
 	code = NOT_YET;
@@ -430,7 +430,7 @@ static void reads_of_the_writer(void)
 	int code = NOT_YET;
 
 	CHECK(!transaction_text(t));
-	transaction_write(t, 7, "2", 1, set_code, &code);
+	transaction_write(t, 0, 7, "2", 1, set_code, &code);
 	CHECK_STR(buf_str(transaction_text(t)), "{\"old\":2}\n");
 	transaction_truncate(t, 0, set_code, &code);
 	CHECK_INT(transaction_text(t)->len, 0);

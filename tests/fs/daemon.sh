@@ -10,8 +10,9 @@
 t "it returns when the tree can be used" timeout 60 "$RACKFS" --state-dir "$S" \
 	--runtime-dir "$R" "$M"
 t "and then it can" test -s "$M/README"
-D=$(cat "$R/daemon.pid")
-t "daemon.pid holds a living process" kill -0 "$D"
+D=$(cat "$R/keeper.pid")
+t "keeper.pid holds a living process" kill -0 "$D"
+t "daemon.pid too" kill -0 "$(cat "$R/daemon.pid")"
 t "the mount point was made" mountpoint -q "$M"
 mkdir "$M/nodes/node01"
 
@@ -79,7 +80,7 @@ out=$(timeout 20 "$RACKFS" --state-dir "$deep/s" --runtime-dir "$deep/r" \
 	"$deep/m" 2>&1)
 is "long paths are no matter" $? 0
 is "of state, runtime and mount" "$(cat "$deep/m/state" 2>&1)" down
-pid=$(cat "$deep/r/daemon.pid")
+pid=$(cat "$deep/r/keeper.pid")
 kill -TERM "$pid"
 eventually "and it ends" 30 gone "$pid"
 

@@ -10,7 +10,7 @@ set -u
 M=$T/m   # the mount point
 S=$T/s   # state directory
 R=$T/r   # runtime directory
-D=       # the daemon's pid while it is ours
+D=       # the keeper's pid while it is ours
 LIMIT=30 # seconds that anything with fake nodes may take
 
 # --- checks ----------------------------------------------------------------------
@@ -116,7 +116,7 @@ settle() { timeout "${2:-$LIMIT}" cat "$M/wait/${1:-all}"; }
 
 # --- the daemon ------------------------------------------------------------------
 
-# Starts it in the foreground, its log in $T/daemon.log; returns when the tree
+# Starts keeper and daemon in the foreground, its log in $T/daemon.log; returns when the tree
 # can be used.
 # shellcheck disable=SC2120 # some tests give more options
 start_daemon() {
@@ -151,13 +151,16 @@ stop_daemon() {
 	}
 	! mountpoint -q "$M" || not_ok "the mount is still there"
 }
-# As the kernel would when memory ends.  The dead mount stays as it is: the next
-# start must deal with it.
+# As the kernel would when memory ends: keeper and daemon, at once.  The dead
+# mount stays as it is: the next start must deal with it.
 kill_daemon() {
-	local pid=$D
+	local pid=$D daemon
 	D=
-	kill -KILL "$pid"
+	daemon=$(cat "$R/daemon.pid")
+	# The keeper first, so that it starts no other daemon.
+	kill -KILL "$pid" "$daemon"
 	until_true 20 gone "$pid"
+	until_true 20 gone "$daemon"
 }
 
 # A cluster of fake nodes that need DELAY a stage.
