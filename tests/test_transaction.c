@@ -247,8 +247,8 @@ static void run_rule(const struct rule *r)
 		case WRITE:
 			if (x->off != AFTER)
 				end = (uint64_t)x->off;
-			transaction_write(
-			    t, 0, end, x->text, strlen(x->text), set_code, &code);
+			transaction_write(t, 0, end, x->text, strlen(x->text),
+			    set_code, &code);
 			if (code == 0)
 				end += strlen(x->text);
 			break;
