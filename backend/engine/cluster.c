@@ -66,7 +66,7 @@ static void made(int code, const struct err *err, void *userdata)
 		if (o->kind == OBJECT_NETWORK)
 			network_open(as_network(o));
 		if (o->kind == OBJECT_NODE)
-			as_node(o)->machine_look.state = MACHINE_UNKNOWN;
+			as_node(o)->machine_look.state = MACHINE_NONE; /* new */
 		event(o, "made", NULL, NULL, NULL, NULL);
 		names_changed(c);
 		touch(&c->o, ASPECT_STATUS | ASPECT_SETTLED | ASPECT_OBSERVED);
