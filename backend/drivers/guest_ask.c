@@ -100,8 +100,10 @@ static void on_fixed(int code, int status, const char *out, size_t out_len,
 		return;
 	log_result(g, "names and addresses", code, status, out, errout, err);
 	int r = job_code(g, code, status, "names and addresses", errout, err);
+	/* A guest that is on its way out, or configures itself at the same
+	 * time, refuses what it would take a moment later. */
 	if (r < 0)
-		guest_finish(g, r);
+		guest_finish(g, r == -EIO ? -EAGAIN : r);
 	else if (g->hosts_due)
 		write_hosts(g);
 	else
