@@ -33,6 +33,7 @@ cp -a "$RACKFS_BUILD/cache/." "$S/cache/" 2>/dev/null
 # What was downloaded may stay; what was built from it goes.
 rm -rf "$S"/cache/netboot-* "$S"/cache/known-*
 again
+own_port
 mkdir "$M/nodes/node01"
 cp "$ROOT/examples/three-nodes/node01.spec" "$M/nodes/node01/spec"
 

@@ -22,6 +22,21 @@ start_cluster() {
 	share_image
 	# shellcheck disable=SC2119
 	start_daemon
+	own_port
+}
+
+# A demo that is up on this host has the first SSH ports: tests go without them.
+taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+free_port() {
+	python3 -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])'
+}
+# For tests with one node.
+own_port() {
+	! taken 2201 || echo "{\"defaults\":{\"ssh\":{\"port\":$(free_port)}}}" \
+		>"$M/spec"
 }
 again() { # after kill_daemon
 	# shellcheck disable=SC2119

@@ -88,6 +88,7 @@ chmod +x "$tree/init"
 
 # shellcheck disable=SC2119
 start_daemon
+own_port
 cd "$M" || exit 1
 mkdir images/mine nodes/node01
 cat >images/mine/spec <<SPEC

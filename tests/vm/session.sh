@@ -5,11 +5,22 @@
 # happen to them.  One boot serves many checks.
 # shellcheck source=tests/vm/lib.sh
 . "$ROOT/tests/vm/lib.sh"
-start_cluster
+share_image
+# shellcheck disable=SC2119
+start_daemon
+cp -r "$ROOT/examples/three-nodes" "$T/example"
+for i in 1 2 3; do
+	port[i]=220$i
+	taken 220$i || continue
+	echo "skip node0$i's default port: somebody has 220$i"
+	port[i]=$(free_port)
+	jq ".ssh.port = ${port[i]}" "$ROOT/examples/three-nodes/node0$i.spec" \
+		>"$T/example/node0$i.spec"
+done
 
 # --- up -----------------------------------------------------------------------------
 
-timeout 700 "$ROOT/examples/three-nodes/up.sh" "$M" >"$T/up" 2>&1
+timeout 700 "$T/example/up.sh" "$M" >"$T/up" 2>&1
 if [ "$(cat "$T/up")" = up ]; then
 	ok "the example's script ends with up"
 else
@@ -21,7 +32,7 @@ is "one QEMU a node" "$(count "$(pids_of qemu-system)")" 3
 is "one switch" "$(count "$(pids_of vde_switch)")" 1
 for i in 1 2 3; do
 	is "node0$i answers by name" "$(on node0$i hostname)" node0$i
-	like "on its port" "$(ssh -G -F ssh_config node0$i)" "^port 220$i\$"
+	like "on its port" "$(ssh -G -F ssh_config node0$i)" "^port ${port[i]}\$"
 	is "with its address" "$(on node0$i "ip -4 -o addr show |
 		grep -c '10\.36\.0\.1$i/24'")" 1
 done
@@ -29,6 +40,13 @@ like "the host key is known before" "$(ssh -G -F ssh_config node01)" \
 	'^stricthostkeychecking (yes|true)$'
 t "ping by name" on node01 ping -c 3 node03
 t "and by its full name" on node01 ping -c 1 node02.cluster.internal
+has_line() { on node01 grep -q ' node04$' /etc/hosts; }
+has_none() { ! has_line; }
+mkdir nodes/node04
+eventually "the line of a new node is pushed to those that run" 60 has_line
+is "and they stay up" "$(cat nodes/node01/state)" up
+rmdir nodes/node04
+eventually "and taken away with it" 60 has_none
 eventually "reach shows six pairs without loss" 60 pairs 6 0
 plugged() { [ "$(grep -c 'node0[123]' networks/lan/ports)" -eq 3 ]; }
 eventually "ports shows what is plugged" 20 plugged
