@@ -426,7 +426,56 @@ static void many_nodes(void)
 	end();
 }
 
+/* A machine that has run for longer than boot_timeout is adopted all the same,
+ * and its word does not change while it is looked at again. */
+static void an_old_run_is_adopted(void)
+{
+	uint64_t later;
+
+	begin();
+	fakes();
+	CHECK_INT(make(OBJECT_NODE, "a", NULL), 0);
+	CHECK_INT(put(node("a"), DOCUMENT_SPEC, true,
+		      "{\"boot_timeout\":\"1s\"}", NULL),
+	    0);
+	CHECK_INT(verb(node("a"), VERB_UP), 0);
+	settle(node("a"));
+	for (later = now_mono() + 1100 * USEC_PER_MSEC; now_mono() < later;)
+		loop_turn(loop, 100 * USEC_PER_MSEC);
+	close_cluster();
+	open_cluster();
+	CHECK_INT(node_state(node("a")), STATE_UP);
+	settle(node("a"));
+	CHECK_INT(node_state(node("a")), STATE_UP);
+	end();
+}
+
+/* A start that is no longer wanted is broken off, and is no failure. */
+static void a_start_is_broken_off(void)
+{
+	struct node_view v;
+
+	begin();
+	fakes();
+	CHECK_INT(make(OBJECT_NODE, "a", NULL), 0);
+	CHECK_INT(put(node("a"), DOCUMENT_SPEC, true,
+		      "{\"fake\":{\"delay\":\"1h\"}}", NULL),
+	    0);
+	CHECK_INT(verb(node("a"), VERB_UP), 0);
+	while (loop_turn(loop, 200 * USEC_PER_MSEC))
+		;
+	CHECK_INT(node_state(node("a")), STATE_STARTING);
+	CHECK_INT(verb(node("a"), VERB_OFF), 0);
+	settle(node("a"));
+	node_view(node("a"), &v);
+	CHECK_INT(v.state, STATE_DOWN);
+	CHECK(!v.failed_stage);
+	end();
+}
+
 static const struct test_case cases[] = {
+    CASE(an_old_run_is_adopted),
+    CASE(a_start_is_broken_off),
     CASE(up_and_down),
     CASE(reboot_is_another_run),
     CASE(restart_adopts),
