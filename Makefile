@@ -47,6 +47,17 @@ UNIT_BIN = $(UNIT:tests/%.c=$(BUILD)/tests/%)
 FUZZ_BIN = $(FUZZ:tests/%.c=$(BUILD)/tests/%)
 GEN_BIN = $(GEN:docs/gen/%.c=$(BUILD)/gen/%)
 
+# V=1 shows every command.
+V ?= 0
+ifeq ($(V),0)
+Q = @echo "  $(1) $(2)" &&
+else
+Q =
+endif
+# All processors, unless -j was given.
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+SUB = $(MAKE) --no-print-directory
+
 all: $(BUILD)/rackfs ## build build/rackfs (the default)
 
 # Rebuilds everything when the compiler's command line changes.
@@ -61,31 +72,31 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/o/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call Q,CC,$<) $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/librackfs.a: $(OBJ)
-	rm -f $@ && ar rcs $@ $^
+	$(call Q,AR,$@) rm -f $@ && ar rcs $@ $^
 
 # The face without its main(): for tests of its modules.
 $(BUILD)/libface.a: $(filter-out %/fs/main.o,$(FSOBJ))
-	rm -f $@ && ar rcs $@ $^
+	$(call Q,AR,$@) rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/rackfs: $(FSOBJ) $(BUILD)/librackfs.a
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call Q,LD,$@) $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 TEST_LIBS = $(BUILD)/libface.a $(BUILD)/librackfs.a
 $(BUILD)/tests/fuzz_%: tests/fuzz_%.c tests/fuzz.c $(TEST_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $(filter %.c,$^) \
+	$(call Q,CC,$<) $(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $(filter %.c,$^) \
 		$(TEST_LIBS) $(LIBS)
 
 $(BUILD)/tests/%: tests/%.c $(TEST_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(TEST_LIBS) $(LIBS)
+	$(call Q,CC,$<) $(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(TEST_LIBS) $(LIBS)
 
 $(BUILD)/gen/%: docs/gen/%.c $(TEST_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(TEST_LIBS) $(LIBS)
+	$(call Q,CC,$<) $(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(TEST_LIBS) $(LIBS)
 
 # Every line of the include rules' and clang-tidy's compiler flags, for editors
 # and lint.
@@ -100,8 +111,8 @@ deps-tools: ## install what is missing for tests and lint
 	@backend/packages/install backend/packages/tools
 
 demo: ## three machines at ./cluster: install, build, boot, show
-	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory all
+	@$(SUB) deps
+	@$(SUB) $(JOBS) all
 	@examples/demo start $(BUILD)/rackfs
 
 demo-stop: ## all of the demo down, unmounted, nothing left running
@@ -109,28 +120,28 @@ demo-stop: ## all of the demo down, unmounted, nothing left running
 
 # Only TESTS="fs/spec vm/session" when given; COUNTS=FILE also gets the counts.
 check: ## install, build with sanitizers, run all tests (TESTS=... for some)
-	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory deps-tools
-	@$(MAKE) --no-print-directory debug
+	@$(SUB) deps
+	@$(SUB) deps-tools
+	@$(SUB) debug
 	@RACKFS_BUILD=$(DEBUG) COUNTS=$(COUNTS) tests/run $(TESTS)
 
 debug: ## build with sanitizers in build/debug, with the unit tests
-	@$(MAKE) --no-print-directory BUILD=$(DEBUG) CFLAGS="$(DEBUG_CFLAGS)" \
+	@$(SUB) $(JOBS) BUILD=$(DEBUG) CFLAGS="$(DEBUG_CFLAGS)" \
 		all-tests
 
 all-tests: $(BUILD)/rackfs $(UNIT_BIN) $(FUZZ_BIN) $(GEN_BIN)
 
 FUZZ_SECONDS ?= 10
 fuzz: ## run each fuzzer for FUZZ_SECONDS=10
-	@$(MAKE) --no-print-directory debug
+	@$(SUB) debug
 	@for f in $(FUZZ:tests/%.c=$(DEBUG)/tests/%); do \
 		$$f -seconds $(FUZZ_SECONDS) tests/corpus/$${f##*/fuzz_} || exit 1; \
 	done
 
 lint: ## clang-format, clang-tidy, cppcheck, shellcheck, include rules
-	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory deps-tools
-	@$(MAKE) --no-print-directory compile_commands.json
+	@$(SUB) deps
+	@$(SUB) deps-tools
+	@$(SUB) compile_commands.json
 	@tests/lint/run
 
 format: ## let clang-format lay out every C file
@@ -143,7 +154,7 @@ docs: $(GEN_BIN) ## make the pages that come from tables anew
 
 # Built apart, since it knows another folder of data.
 install: ## install to DESTDIR and prefix=/usr/local
-	@$(MAKE) --no-print-directory BUILD=$(INSTALLED) \
+	@$(SUB) $(JOBS) BUILD=$(INSTALLED) \
 		DATA_DIR=$(datadir)/rackfs all
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(datadir)/rackfs/netboot \
 		$(DESTDIR)$(datadir)/rackfs/packages $(DESTDIR)$(unitdir)
