@@ -40,7 +40,6 @@
 #define REACH_FULL_MAX 32 /* nodes: every pair; with more, the next four */
 
 struct draft;
-struct commit;
 
 struct object {
 	struct cluster *c;
@@ -253,7 +252,6 @@ struct cluster {
 	int events_fd;
 	uint64_t seq, events_size, events_oldest;
 	uint64_t *event_offsets; /* ring of EVENTS_KEPT */
-	unsigned mutations;      /* under way in the worker */
 	bool loading;
 };
 

@@ -41,7 +41,6 @@ static void job_done(void *p)
 {
 	struct job *job = p;
 
-	job->c->mutations--;
 	if (job->done)
 		job->done(job->code, &job->err, job->userdata);
 	for (size_t i = 0; i < job->n_files; i++) {
@@ -71,7 +70,6 @@ static struct job *job_new(struct cluster *c, const char *path,
 
 static void job_add(struct job *job)
 {
-	job->c->mutations++;
 	worker_add(job->c->worker, job_run, job_done, job);
 }
 
@@ -287,7 +285,6 @@ int store_make_now(struct cluster *c, const char *path,
 
 	job_files(job, files, n);
 	r = run_make(job, err);
-	c->mutations++;
 	job_done(job);
 	return r;
 }
