@@ -84,6 +84,7 @@ struct machine_disk {
 	const char *path; /* file; made by start when missing */
 	enum disk_format format;
 	uint64_t size; /* bytes; a smaller file is grown */
+	bool readonly; /* it must be there; it is neither made nor grown */
 };
 
 struct machine_slice {
@@ -95,8 +96,14 @@ struct machine_slice {
 	bool identity; /* hand over what identity() gives */
 	const struct machine_nic *nics;
 	size_t n_nics;
+	/* The first is the one to boot from; each has a serial of its own:
+	 * DISK_SERIAL for "disk", else its name. */
 	const struct machine_disk *disks;
 	size_t n_disks;
+	/* From disks[0]: with kernel and initrd when they are given (cmdline is
+	 * then whole), else by the firmware (direct: the BIOS). */
+	bool from_disk;
+	enum boot_firmware firmware;
 	uint16_t ssh_port; /* 127.0.0.1:ssh_port to port 22 */
 	const struct forward_spec *forwards;
 	size_t n_forwards;
@@ -224,14 +231,30 @@ struct image_slice {
 	const char *build;
 	char *const *packages;
 	const char *kernel, *initrd; /* absolute host paths or NULL */
+	const char *source;          /* absolute host path or NULL */
+	const char *sha256;          /* that source must have, or NULL */
+	const char *init;            /* as the spec has it, or NULL */
 	const char *cache_dir;       /* shared by all images, exists */
 	const char *data_dir;        /* scripts and files of rackfs */
 };
 
 struct image_look {
 	bool ready;
-	char kernel[4096], initrd[4096]; /* absolute, when ready */
 	char version[96]; /* digest or package version, for people */
+	/* netboot: absolute, when ready.  disk_initrd mounts the root file
+	 * system that root= names and goes over into it; modules is a tar of
+	 * lib/modules/<release> for systems that have no kernel of their own;
+	 * "" when the image has none. */
+	char kernel[4096], initrd[4096];
+	char disk_initrd[4096], modules[4096];
+	/* rootfs, closure: a plain tar; disk: raw or qcow2.  Verified. */
+	char source[4096];
+	enum disk_format format; /* of a disk */
+	uint64_t size;   /* bytes unpacked; of a disk what a guest sees */
+	char digest[65]; /* sha256 of what is installed, hexadecimal */
+	char init[4096]; /* what it boots with, as the image says; or "" */
+	char registration[4096]; /* closure: host file for nix-store
+				  * --load-db, or "" */
 };
 
 struct image_driver {
@@ -325,8 +348,20 @@ struct disk_plan {
 						  * "ABCD-1234" */
 };
 
+struct disk_volume { /* one more disk, one file system on the whole of it */
+	const struct volume_spec *spec;
+	const char *serial;
+	const char *uuid; /* of its file system; NULL: none yet: only observe */
+	const char *path; /* of the host's file, for wipe */
+};
+
 struct disk_slice {
 	struct ssh *guest; /* NULL for fake */
+	/* Where mounts are: "/mnt"; "" in a system that runs from this disk:
+	 * its layout is not made there, only seen, grown and mounted. */
+	const char *root;
+	const struct disk_volume *volumes;
+	size_t n_volumes;
 	const char *serial;
 	const struct disk_spec *spec;
 	const struct disk_plan *plan; /* NULL: none yet: only observe */
@@ -348,7 +383,7 @@ enum disk_content {
 const char *disk_content_name(enum disk_content c);
 
 struct disk_look {
-	enum disk_content content;
+	enum disk_content content; /* of the disk and the volumes: the worst */
 	bool mounted;    /* all mounts of the spec are there, below /mnt */
 	char found[256]; /* for people: "a DOS partition table with 2 ..." */
 	uint64_t size;   /* bytes as the guest sees */
@@ -371,7 +406,173 @@ struct disk_driver {
 	    struct err *err);
 };
 
-/* --- install: the kind that puts an operating system on a disk --- */
+/* --- install: puts an operating system on a disk --- */
+
+struct install_slice {
+	struct ssh *guest; /* of the netboot system; NULL for fake and disk */
+	const char *root;  /* where the disk is mounted there: "/mnt" */
+	const struct image_look *image;
+	/* Serial of a read-only disk that has image->source on it as it is;
+	 * NULL: it goes over SSH. */
+	const char *payload_serial;
+	/* What boots it. */
+	enum boot_firmware firmware;
+	const char *kernel, *initrd; /* host files for the ESP; NULL: the
+				      * image's own or none needed */
+	const char *modules;         /* tar of lib/modules, or NULL */
+	const char *cmdline;         /* whole */
+	const char *esp;             /* mount of the ESP: "/boot", or NULL */
+	/* kind disk: the host's file that becomes the disk. */
+	const char *disk_path;
+	enum disk_format disk_format;
+	uint64_t disk_size;
+	/* NoCloud disk (ISO 9660, label cidata) to be made, or NULL. */
+	const char *seed_path;
+	const char *user_data, *meta_data, *network_config;
+	const struct fake_spec *fake;
+};
+
+struct install_look {
+	/* Digest of the image whose files are whole on the disk; "" none. */
+	char copied[65];
+	/* Digest in the marker that is written last; "" none. */
+	char installed[65];
+};
+
+/* In order: ensure (copy; the boot entry), whatever the engine configures
+ * below root, seal (the marker, sync).  kind disk: the machine is off, and
+ * ensure does all. */
+struct install_driver {
+	const char *name, *help;
+	int (*available)(struct err *err);
+	int (*open)(const struct driver_env *env, void **ret, struct err *err);
+	void (*close)(void *self);
+	int (*observe)(void *self, const struct install_slice *slice,
+	    struct op *op, struct err *err);
+	void (*look)(void *self, struct install_look *ret);
+	/* Idempotent: what is whole already is not copied again. */
+	int (*ensure)(void *self, const struct install_slice *slice,
+	    struct op *op, struct err *err);
+	int (*seal)(void *self, const struct install_slice *slice,
+	    struct op *op, struct err *err);
+};
+
+/* --- setup: files, commands and services in a guest --- */
+
+enum setup_part { SETUP_FILES, SETUP_RUN, SETUP_SERVICES, SETUP_PARTS };
+
+struct setup_file {
+	const char *key;  /* for people, in `drift`: "files./etc/motd",
+			   * "services.web.unit", "hostname" */
+	const char *path; /* absolute in the guest */
+	const void *data; /* or */
+	size_t len;
+	const char *source; /* absolute host path, read when it is looked at
+			     * and when it is sent */
+	bool link;          /* a symbolic link to data */
+	unsigned mode;
+	const char *owner; /* "root:root" by name or number */
+	/* Shell command that tells the running system of a change, or NULL:
+	 * "networkctl reload". */
+	const char *apply;
+};
+
+enum check_kind { CHECK_SYSTEMD, CHECK_TCP, CHECK_HTTP, CHECK_COMMAND };
+
+struct setup_service {
+	const char *name;  /* <name>.service */
+	const char *check; /* as in the spec, or NULL: systemd */
+	bool required;
+	char *const *uses;  /* paths of files, or NULL; its unit always
+			     * counts */
+	char *const *after; /* services, or NULL */
+};
+
+struct setup_run {
+	const char *name;
+	char *const *command, *const *after;
+};
+
+struct setup_slice {
+	struct ssh *guest; /* NULL for fake */
+	/* "": the running system; "/mnt": one that has not booted yet: files
+	 * and links that enable services only. */
+	const char *root;
+	bool systemd; /* it has one: services can be */
+	const struct setup_file *files;
+	size_t n_files;
+	const struct setup_run *runs;
+	size_t n_runs;
+	const struct setup_service *services;
+	size_t n_services;
+	const struct fake_spec *fake;
+};
+
+struct setup_item { /* something that differs */
+	enum setup_part part;
+	char key[160];
+	char detail[200]; /* "content differs", "missing", "not active" */
+};
+
+struct setup_look { /* of the last observe or ensure */
+	bool known;
+	const struct setup_item *items; /* what differs; valid until the next
+					 * call */
+	size_t n_items;
+	bool differs[SETUP_PARTS];
+};
+
+struct setup_driver {
+	const char *name, *help;
+	int (*available)(struct err *err);
+	int (*open)(const struct driver_env *env, void **ret, struct err *err);
+	void (*close)(void *self);
+	/* Changes nothing; one round trip however much there is. */
+	int (*observe)(void *self, const struct setup_slice *slice,
+	    struct op *op, struct err *err);
+	void (*look)(void *self, struct setup_look *ret);
+	/* Puts one part right: looks, changes what differs, looks again.
+	 * Files that rackfs put there and that are no longer in the slice go;
+	 * services that left it are stopped and disabled.  A run entry runs
+	 * once for each content.  A service restarts when its unit or what it
+	 * uses has changed since its start; a required one is waited for until
+	 * its check passes. */
+	int (*ensure)(void *self, enum setup_part part,
+	    const struct setup_slice *slice, struct op *op, struct err *err);
+};
+
+/* --- probe: does something answer? --- */
+
+struct probe_slice {
+	struct ssh *guest; /* from there; NULL: from this host */
+	/* One of these. */
+	enum check_kind kind;
+	char *const *command;
+	const char *address; /* dotted quad, or "" for the guest itself */
+	uint16_t port;
+	const char *target; /* of HTTP: "/health"; with host_header */
+	const char *host_header;
+	const char *unit;   /* CHECK_SYSTEMD: "etcd.service" */
+	const char *folder; /* of a command on this host */
+	uint64_t timeout;   /* usec */
+	const struct fake_spec *fake;
+};
+
+struct probe_look {
+	bool pass;
+	char detail[256]; /* one line: "HTTP 200", "connection refused" */
+};
+
+struct probe_driver {
+	const char *name, *help;
+	int (*available)(struct err *err);
+	int (*open)(const struct driver_env *env, void **ret, struct err *err);
+	void (*close)(void *self);
+	/* done's code is 0 whether it passed or not. */
+	int (*run)(void *self, const struct probe_slice *slice, struct op *op,
+	    struct err *err);
+	void (*look)(void *self, struct probe_look *ret);
+};
 
 /* --- registry --- */
 
@@ -381,6 +582,9 @@ struct node_driver {
 	const struct machine_driver *machine;
 	const struct guest_driver *guest;
 	const struct disk_driver *disk;
+	const struct install_driver *install[IMAGE_KINDS]; /* or NULL */
+	const struct setup_driver *setup;
+	const struct probe_driver *probe;
 	bool virtual; /* asks for neither image nor running network */
 };
 
@@ -429,5 +633,17 @@ int disk_ensure(const struct disk_driver *d, void *self,
     const struct disk_slice *slice, struct op *op, struct err *err);
 int disk_wipe(const struct disk_driver *d, void *self,
     const struct disk_slice *slice, struct op *op, struct err *err);
+int install_observe(const struct install_driver *d, void *self,
+    const struct install_slice *slice, struct op *op, struct err *err);
+int install_ensure(const struct install_driver *d, void *self,
+    const struct install_slice *slice, struct op *op, struct err *err);
+int install_seal(const struct install_driver *d, void *self,
+    const struct install_slice *slice, struct op *op, struct err *err);
+int setup_observe(const struct setup_driver *d, void *self,
+    const struct setup_slice *slice, struct op *op, struct err *err);
+int setup_ensure(const struct setup_driver *d, void *self, enum setup_part part,
+    const struct setup_slice *slice, struct op *op, struct err *err);
+int probe_run(const struct probe_driver *d, void *self,
+    const struct probe_slice *slice, struct op *op, struct err *err);
 
 #endif

@@ -21,6 +21,11 @@
 #define PARTITIONS_MAX 128
 #define FORWARDS_MAX   64
 #define CPUS_MAX       256
+#define VOLUMES_MAX    16
+#define NODE_FILES_MAX 1024
+#define SERVICES_MAX   64
+#define RUNS_MAX       64
+#define CHECKS_MAX     256
 
 enum spec_kind {
 	SPEC_CLUSTER,
@@ -79,6 +84,8 @@ enum filesystem { FS_NONE, FS_VFAT, FS_EXT4, FS_SWAP, FILESYSTEMS };
 enum disk_table { TABLE_GPT, TABLE_MBR, DISK_TABLES };
 enum disk_format { FORMAT_QCOW2, FORMAT_RAW, DISK_FORMATS };
 enum boot_from { BOOT_AUTO, BOOT_IMAGE, BOOT_DISK, BOOT_FROMS };
+enum boot_firmware { FIRMWARE_DIRECT, FIRMWARE_UEFI, BOOT_FIRMWARES };
+enum drift_mode { DRIFT_REPAIR, DRIFT_REPORT, DRIFT_MODES };
 enum image_kind {
 	IMAGE_NONE, /* no `kind`: the image is missing */
 	IMAGE_NETBOOT,
@@ -97,6 +104,8 @@ const char *filesystem_name(enum filesystem v); /* FS_NONE: "" */
 const char *disk_table_name(enum disk_table v);
 const char *disk_format_name(enum disk_format v);
 const char *boot_from_name(enum boot_from v);
+const char *boot_firmware_name(enum boot_firmware v);
+const char *drift_mode_name(enum drift_mode v);
 const char *image_kind_name(enum image_kind v); /* IMAGE_NONE: "" */
 const char *identity_mode_name(enum identity_mode v);
 
@@ -132,6 +141,51 @@ struct disk_spec {
 	size_t n_partitions;
 };
 
+struct volume_spec {
+	char *name;    /* its key */
+	uint64_t size; /* bytes */
+	enum filesystem filesystem;
+	char *label; /* or NULL */
+	char *mount; /* or NULL */
+};
+
+struct install_spec {
+	bool present;
+	char *image; /* an entry of images/ */
+	bool cloud_init;
+};
+
+struct file_spec {
+	char *path;    /* its key: absolute, no . or .. */
+	char *content; /* one of these two */
+	char *source;  /* host path as written */
+	char *mode;    /* "0644" */
+	char *owner;   /* "root:root" */
+};
+
+struct service_spec {
+	char *name;   /* its key; the unit is <name>.service */
+	char *unit;   /* its text, or */
+	char *source; /* host path as written; neither: the unit is the
+		       * system's own */
+	char *check;  /* "tcp:2379", ...; NULL: systemd */
+	bool required;
+	char **uses;  /* paths of `files`, or NULL */
+	char **after; /* services, or NULL */
+};
+
+struct run_spec {
+	char *name; /* its key */
+	char **command;
+	char **after; /* entries of run, or NULL */
+};
+
+struct tls_spec {
+	bool present;
+	char **names; /* or NULL */
+	char *dir, *owner;
+};
+
 struct fake_spec {
 	uint64_t delay; /* usec a stage takes */
 	char **fail;    /* names of stages, or NULL */
@@ -145,6 +199,7 @@ struct node_spec {
 	char *boot_image;
 	char *boot_cmdline; /* or NULL */
 	enum boot_from boot_from;
+	enum boot_firmware boot_firmware;
 	bool boot_template;
 	uint64_t boot_timeout, boot_silence,
 	    stop_timeout;      /* usec; 0 as spec.md */
@@ -157,6 +212,17 @@ struct node_spec {
 	struct forward_spec *forwards;
 	size_t n_forwards;
 	struct disk_spec disk;
+	struct volume_spec *volumes;
+	size_t n_volumes;
+	struct install_spec install;
+	struct file_spec *files;
+	size_t n_files;
+	struct service_spec *services;
+	size_t n_services;
+	struct run_spec *runs;
+	size_t n_runs;
+	struct tls_spec tls;
+	char **after;     /* nodes that must be up first, or NULL */
 	char **qemu_args; /* or NULL */
 	struct fake_spec fake;
 };
@@ -177,13 +243,30 @@ struct image_spec {
 	char *kernel, *initrd, *cmdline; /* or NULL; paths as written */
 	enum identity_mode identity;
 	char *user_key, *host_key; /* or NULL; paths as written */
-	char *source, *sha256;
+	char *source;              /* host path as written, or NULL */
+	char *sha256;              /* 64 hexadecimal digits, or NULL */
+	char *root; /* of a rootfs or closure: folder within, or NULL */
+	char *init; /* what it boots with, or NULL */
+};
+
+struct check_spec {
+	char *name; /* its key */
+	char *from; /* a node, or "host" */
+	char **command;
+	char *tcp;               /* "address-or-node:port" */
+	char *http;              /* "http://..." */
+	uint64_t every, timeout; /* usec */
 };
 
 struct cluster_spec {
 	char *name, *domain;
 	char **authorized_keys; /* or NULL */
 	uint64_t observe_every; /* usec; 0: never by itself */
+	enum drift_mode on_drift;
+	struct check_spec *checks;
+	size_t n_checks;
+	unsigned tls_days;
+	char *tls_organization; /* or NULL */
 };
 
 /* Each parses one whole document in full; on success *ret is owned by the

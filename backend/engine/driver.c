@@ -196,3 +196,39 @@ int disk_wipe(const struct disk_driver *d, void *self,
 {
 	return CALL(d, wipe(self, slice, op, err));
 }
+
+int install_observe(const struct install_driver *d, void *self,
+    const struct install_slice *slice, struct op *op, struct err *err)
+{
+	return CALL(d, observe(self, slice, op, err));
+}
+
+int install_ensure(const struct install_driver *d, void *self,
+    const struct install_slice *slice, struct op *op, struct err *err)
+{
+	return CALL(d, ensure(self, slice, op, err));
+}
+
+int install_seal(const struct install_driver *d, void *self,
+    const struct install_slice *slice, struct op *op, struct err *err)
+{
+	return CALL(d, seal(self, slice, op, err));
+}
+
+int setup_observe(const struct setup_driver *d, void *self,
+    const struct setup_slice *slice, struct op *op, struct err *err)
+{
+	return CALL(d, observe(self, slice, op, err));
+}
+
+int setup_ensure(const struct setup_driver *d, void *self, enum setup_part part,
+    const struct setup_slice *slice, struct op *op, struct err *err)
+{
+	return CALL(d, ensure(self, part, slice, op, err));
+}
+
+int probe_run(const struct probe_driver *d, void *self,
+    const struct probe_slice *slice, struct op *op, struct err *err)
+{
+	return CALL(d, run(self, slice, op, err));
+}
