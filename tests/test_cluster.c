@@ -254,6 +254,39 @@ static void a_failure_stays_until_up(void)
 	end();
 }
 
+/* A guest that goes down kills what runs in it, and lets go of its disks, a
+ * moment before the machine's end is seen: no failure of the node. */
+static void a_step_that_fails_as_the_machine_ends(void)
+{
+	_cleanup_free_ char *off = NULL;
+	uint64_t end_at = now_mono() + PATIENCE;
+	struct node_view v = {0};
+
+	begin();
+	fakes();
+	CHECK_INT(make(OBJECT_NODE, "a", NULL), 0);
+	CHECK_INT(
+	    put(node("a"), DOCUMENT_SPEC, true,
+		"{\"fake\":{\"fail\":[\"configure\"],\"fail_times\":1}}", NULL),
+	    0);
+	CHECK_INT(verb(node("a"), VERB_UP), 0);
+	do {
+		loop_turn(loop, USEC_PER_SEC);
+		node_view(node("a"), &v);
+	} while (!strstr(v.waiting_for, "going down") &&
+		 v.state != STATE_FAILED && now_mono() < end_at);
+	CHECK(v.state != STATE_FAILED);
+	CHECK(!object_settled(node("a")));
+	off = xasprintf("%s/run/nodes/a/fake-poweroff", dir);
+	CHECK_INT(file_replace(AT_FDCWD, off, "", 0, 0600), 0);
+	settle(node("a"));
+	node_view(node("a"), &v);
+	CHECK_INT(v.state, STATE_DOWN);
+	CHECK_INT(v.wanted, POWER_DOWN);
+	CHECK(!v.failed_stage);
+	end();
+}
+
 static void documents(void)
 {
 	struct err err = ERR_INIT;
@@ -480,6 +513,7 @@ static const struct test_case cases[] = {
     CASE(reboot_is_another_run),
     CASE(restart_adopts),
     CASE(a_failure_stays_until_up),
+    CASE(a_step_that_fails_as_the_machine_ends),
     CASE(documents),
     CASE(patches_do_not_lose_each_other),
     CASE(disk_goes_through_wipe),

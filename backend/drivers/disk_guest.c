@@ -264,7 +264,7 @@ static int start(struct disk *d, const struct disk_slice *slice, struct op *op,
     bool ensure, struct err *err)
 {
 	if (!slice->guest)
-		return err_set(err, -ENOTCONN, "no SSH session to this guest");
+		return err_set(err, -EAGAIN, "no SSH session to this guest");
 	take_slice(d, slice);
 	begin(d, op);
 	d->ensure = ensure;

@@ -113,7 +113,7 @@ static int need_session(const struct guest *g, struct err *err)
 {
 	return g->connected
 		   ? 0
-		   : err_set(err, -ENOTCONN, "no session to this guest");
+		   : err_set(err, -EAGAIN, "no session to this guest");
 }
 
 static int configure_end(void *self, struct err *err)

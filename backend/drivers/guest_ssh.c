@@ -88,7 +88,7 @@ int guest_need_session(struct guest *g, struct err *err)
 {
 	if (g->link == ON)
 		return 0;
-	return err_set(err, -ENOTCONN, "no SSH session to this guest");
+	return err_set(err, -EAGAIN, "no SSH session to this guest");
 }
 
 /* --- connect ----------------------------------------------------------- */

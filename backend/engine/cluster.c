@@ -285,6 +285,7 @@ static void node_free(struct node *n)
 	free(n->guest_look);
 	free(n->disk_look);
 	free(n->failed_sentence);
+	node_doubt_drop(n);
 	free(n->started_spec);
 	node_spec_free(n->started);
 	free(n->reach);

@@ -15,6 +15,7 @@
  *   reconcile.c  the queue of dirty objects; nodes: plan -> one step
  *   node_*.c     a node: its drivers, plan, stages, end of a run, node.json
  *   step.c       carries one step of a node out
+ *   doubt.c      a step that failed while its guest may be going down
  *   slice.c      what drivers are handed
  *   network.c    networks: ensure, remove, ports
  *   reach.c      who reaches whom
@@ -90,6 +91,14 @@ struct node_meta {
 	struct disk_plan *disk; /* planned uuids, or NULL */
 };
 
+/* A step that failed; step: STEP_NONE for none. */
+struct doubt {
+	enum step step;
+	enum stage stage;
+	char *sentence; /* NULL: the plan's */
+	uint64_t until;
+};
+
 struct node {
 	struct object o;
 	struct node_spec *spec;
@@ -141,6 +150,7 @@ struct node {
 	bool cancelling, timed_out;
 	uint64_t op_deadline;
 	uint64_t hold_until; /* a passing fault: the step is not tried before */
+	struct doubt doubt;
 	bool periodic;       /* a look that is due, nothing more */
 	bool preparing;      /* the worker makes ready what the step needs */
 	uint64_t up_since;   /* CLOCK_MONOTONIC usec; 0: it was not up */
@@ -379,6 +389,16 @@ struct plan_desired node_desired(const struct node *n);
 void node_refresh(struct node *n);
 void node_fail(struct node *n, enum stage stage, const char *sentence);
 void node_fail_by_plan(struct node *n); /* with the sentence of plan.fail */
+
+/* doubt.c */
+/* A step failed that needs a running machine: to be called a failure later.
+ * sentence: NULL for that of the plan. */
+void node_doubt(
+    struct node *n, enum step step, enum stage stage, const char *sentence);
+void node_doubt_drop(struct node *n);
+/* Is that awaited, or did it just become the node's failure?  Dropped when the
+ * plan asks for something else. */
+bool node_in_doubt(struct node *n);
 
 /* node_end.c: acts once on the end of a run */
 void node_handle_end(struct node *n);

@@ -119,6 +119,7 @@ void history_clear_failure(struct node *n)
 	n->tried.restarts = 0;
 	n->tried.retry_at = 0;
 	n->tries = 0;
+	node_doubt_drop(n);
 	free(TAKE_PTR(n->failed_sentence));
 	if (had)
 		touch(&n->o, ASPECT_ERROR | ASPECT_OBSERVED | ASPECT_PROGRESS);

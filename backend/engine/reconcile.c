@@ -74,6 +74,8 @@ static void set_timer(struct node *n)
 		at = MIN(at, n->op_deadline);
 	if (n->hold_until > now)
 		at = MIN(at, n->hold_until);
+	if (n->doubt.step != STEP_NONE)
+		at = MIN(at, n->doubt.until);
 	if (at == USEC_NEVER && !n->timer)
 		return;
 	if (!n->timer)
@@ -120,12 +122,19 @@ static bool observe_cheaply(struct node *n)
 
 static void node_act(struct node *n)
 {
+	if (node_in_doubt(n))
+		return;
 	switch (n->plan.step) {
 	case STEP_NONE:
 	case STEPS:
 		return;
 	case STEP_FAIL:
-		node_fail_by_plan(n);
+		/* A guest that is going down may tell odd things of its disk.
+		 */
+		if (n->plan.fail == FAIL_FOREIGN)
+			node_doubt(n, STEP_FAIL, n->plan.stage, NULL);
+		else
+			node_fail_by_plan(n);
 		return;
 	case STEP_IMAGE:
 		if (node_image(n))

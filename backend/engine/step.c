@@ -51,9 +51,10 @@ void node_look(struct node *n)
 
 /* Only after a step that looked: what the driver saw in an earlier run of the
  * machine is no observation of this one. */
-static void disk_looked(struct node *n, enum step step)
+static void disk_looked(struct node *n, enum step step, int code)
 {
-	if (!n->disk || (step != STEP_DISK_LOOK && step != STEP_PARTITION))
+	if (!n->disk ||
+	    (step != STEP_PARTITION && (step != STEP_DISK_LOOK || code < 0)))
 		return;
 	if (!n->disk_look)
 		n->disk_look = xcalloc(1, sizeof(*n->disk_look));
@@ -401,7 +402,7 @@ static void partitioned(struct node *n)
 	snprintf(text, sizeof(text),
 	    "after the layout was made the disk is %s: %s",
 	    disk_content_name(n->disk_look->content), n->disk_look->found);
-	node_fail(n, STAGE_PARTITION, text);
+	node_doubt(n, STEP_PARTITION, STAGE_PARTITION, text);
 }
 
 static void wiped(struct node *n)
@@ -439,7 +440,7 @@ static void took_effect(struct node *n, enum step step)
 	case STEP_CONFIGURE:
 		n->guest_right = n->guest_look->right ? YES : NO;
 		if (!n->guest_look->right)
-			node_fail(n, STAGE_SSH, n->guest_look->wrong);
+			node_doubt(n, step, STAGE_SSH, n->guest_look->wrong);
 		break;
 	case STEP_PARTITION:
 		partitioned(n);
@@ -472,6 +473,13 @@ static enum stage stage_of(enum step step)
 	}
 }
 
+static bool needs_machine(enum step step)
+{
+	return step == STEP_APPLY || step == STEP_CONNECT ||
+	       step == STEP_CONFIGURE || step == STEP_DISK_LOOK ||
+	       step == STEP_PARTITION || step == STEP_KILL;
+}
+
 /* A passing fault is tried again a few times, with a growing delay. */
 static bool try_again(struct node *n, int code, const struct err *err)
 {
@@ -495,7 +503,7 @@ void step_ended(struct node *n, enum step step, int code, const struct err *err)
 		n->doing = STEP_NONE;
 		n->hold_until = 0;
 		node_look(n);
-		disk_looked(n, step);
+		disk_looked(n, step, code);
 		if (code == 0) {
 			n->tries = 0;
 			took_effect(n, step);
@@ -508,7 +516,11 @@ void step_ended(struct node *n, enum step step, int code, const struct err *err)
 			if (step == STEP_START &&
 			    n->machine_look.state == MACHINE_NONE)
 				n->handled = n->machine_look.launch;
-			node_fail(n, stage_of(step), err_text(err));
+			if (needs_machine(step))
+				node_doubt(
+				    n, step, stage_of(step), err_text(err));
+			else
+				node_fail(n, stage_of(step), err_text(err));
 		}
 	}
 	n->cancelling = n->timed_out = false;

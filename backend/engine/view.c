@@ -80,6 +80,8 @@ static void view_reason(const struct node *n, struct node_view *v)
 		if (!v->waiting_for[0])
 			v->waiting_for = n->plan.why;
 	}
+	if (n->doubt.step != STEP_NONE)
+		v->waiting_for = "whether the guest is going down";
 	if (n->hold_until > loop_now(n->o.c->loop))
 		v->waiting_for = "another try after a passing fault";
 }

@@ -4,11 +4,19 @@
  * a log.  Drivers call it.  A guest's output is escaped and bounded.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "host/guest_command.h"
 
 #define OUTPUT_MAX 2048 /* bytes of each stream in the log */
 #define WORDS_MAX  400  /* of stderr in a sentence */
+
+/* As a shell and the SSH protocol tell it.  Not a fault of the command: the
+ * guest goes down, or its memory ran out. */
+static bool killed(int status)
+{
+	return status > 128 && sigabbrev_np(status - 128) != NULL;
+}
 
 int guest_command_code(int code, int status, const char *what,
     const char *errout, const struct err *why, struct err *err)
@@ -21,6 +29,9 @@ int guest_command_code(int code, int status, const char *what,
 		return err_set(err, code, "%s: %s", what, err_text(why));
 	if (status == 0)
 		return 0;
+	if (killed(status))
+		return err_set(err, -EAGAIN, "%s: killed by SIG%s", what,
+		    sigabbrev_np(status - 128));
 	_cleanup_buf_ struct buf shown = {0};
 	size_t len = strlen(errout);
 	while (len && errout[len - 1] == '\n')

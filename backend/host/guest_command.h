@@ -9,8 +9,8 @@
 #include "err.h"
 
 /* From what ssh_run's done was given to 0 or the code that an operation ends
- * with: -EAGAIN for a session that broke or a command that took too long,
- * -EIO with the last words of one that failed. */
+ * with: -EAGAIN for a session that broke, a command that took too long or was
+ * killed by a signal, -EIO with the last words of one that failed. */
 int guest_command_code(int code, int status, const char *what,
     const char *errout, const struct err *why, struct err *err);
 /* Appends "$ what", its output (bounded, escaped) and its end, for a log. */
