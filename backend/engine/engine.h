@@ -164,6 +164,7 @@ struct node {
 	struct network *reach_network; /* of the measurement under way */
 	struct reach_entry *reach;     /* last results, by peer */
 	size_t n_reach;
+	unsigned reach_tries;          /* ended by passing faults, in a row */
 	uint64_t reach_done[NICS_MAX]; /* generation measured, by NIC */
 };
 

@@ -22,7 +22,7 @@ static void forget_guest(struct node *n)
 	if (n->guest)
 		n->driver->guest->disconnect(n->guest);
 	n->guest_right = UNKNOWN;
-	n->tries = 0;
+	n->tries = n->reach_tries = 0;
 	node_doubt_drop(n);
 	if (n->guest_look)
 		n->guest_look->connected = false;

@@ -91,8 +91,10 @@ static void measured(struct op *op, int code, const struct err *err)
 	if (code == 0) {
 		keep_results(n, net);
 		touch(&net->o, ASPECT_REACH);
-	} else if (code == -ECANCELED) {
-		/* Something else came first; it is measured again. */
+		n->reach_tries = 0;
+	} else if (code == -ECANCELED ||
+		   (code == -EAGAIN && ++n->reach_tries <= TRIES_MAX)) {
+		/* Something came between; it is measured again. */
 		for (size_t i = 0; i < n->n_nics; i++) {
 			if (n->nics[i].network == net)
 				n->reach_done[i] = 0;

@@ -149,13 +149,16 @@ class Machine:
     def marks(self):
         return self.console().count(header("MARK_WAITING").encode())
 
+    def ssh_argv(self, command):
+        return ["ssh", "-n", "-F", "none", "-p", str(self.port), "-i", "user",
+                "-o", "UserKnownHostsFile=known_hosts",
+                "-o", "GlobalKnownHostsFile=none",
+                "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes",
+                "-o", "BatchMode=yes", "root@127.0.0.1", command]
+
     def ssh(self, command):
-        return subprocess.run(
-            ["ssh", "-n", "-F", "none", "-p", str(self.port), "-i", "user", "-o",
-             "UserKnownHostsFile=known_hosts", "-o", "GlobalKnownHostsFile=none",
-             "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes",
-             "-o", "BatchMode=yes", "root@127.0.0.1", command],
-            capture_output=True, text=True, timeout=120)
+        return subprocess.run(self.ssh_argv(command), capture_output=True,
+                              text=True, timeout=120)
 
     def qmp(self, command):
         s = socket.socket(socket.AF_UNIX)
@@ -243,7 +246,15 @@ def by_port():
         r = m.ssh(PARTITION)
         check("a disk is laid out and mounted", r.stdout.endswith("boot\nroot\n"),
               r.stdout + r.stderr)
+        change = subprocess.Popen(m.ssh_argv(
+            "flock /run/rackfs.lock sh -c 'echo held; sleep 1; echo whole'"),
+            stdout=subprocess.PIPE, text=True)
+        held = change.stdout.readline()
         check("power-off answers", m.ssh("poweroff").returncode == 0)
+        rest = change.communicate(timeout=60)[0]
+        check("a change of the guest is let end first",
+              (held, rest, change.returncode) == ("held\n", "whole\n", 0),
+              repr(held + rest))
         m.ended("and ends the machine", 0)
         r = subprocess.run(["qemu-img", "convert", "-O", "raw", "disk", "raw"])
         data = open("raw", "rb").read()
