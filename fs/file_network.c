@@ -30,10 +30,14 @@ void render_ports(const struct render *r, struct buf *ret)
 	text_print(&t, ret);
 }
 
-static void loss(struct text_table *t, const struct reach_view *v)
+static void pair(const struct reach_view *v, void *table)
 {
 	unsigned lost = v->sent - MIN(v->sent, v->received);
+	struct text_table *t = table;
+	char when[32];
 
+	text_cell(t, v->from);
+	text_cell(t, v->to);
 	if (v->sent == 0)
 		text_cell(t, "-");
 	else
@@ -42,6 +46,9 @@ static void loss(struct text_table *t, const struct reach_view *v)
 		text_cell(t, "-");
 	else
 		text_cellf(t, "%.3fms", v->rtt_ms);
+	if (v->measured)
+		format_time(v->measured, when);
+	text_cell(t, v->measured ? when : "-");
 }
 
 void render_reach(const struct render *r, struct buf *ret)
@@ -49,18 +56,9 @@ void render_reach(const struct render *r, struct buf *ret)
 	struct text_table t = {.columns = 5, .right = 1 << 2 | 1 << 3};
 	static const char *const head[] = {
 	    "FROM", "TO", "LOSS", "ROUND-TRIP", "MEASURED"};
-	struct reach_view v;
-	char when[32];
 
 	for (size_t i = 0; i < ARRAY_SIZE(head); i++)
 		text_cell(&t, head[i]);
-	for (size_t i = 0; network_reach(r->object, i, &v); i++) {
-		text_cell(&t, v.from);
-		text_cell(&t, v.to);
-		loss(&t, &v);
-		if (v.measured)
-			format_time(v.measured, when);
-		text_cell(&t, v.measured ? when : "-");
-	}
+	network_each_reach(r->object, pair, &t);
 	text_print(&t, ret);
 }

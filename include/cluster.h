@@ -28,7 +28,8 @@ enum object_kind {
 const char *object_kind_name(enum object_kind k); /* "node" */
 
 /* Aspects of an object that change, as bits: the files table names those that
- * each file shows. */
+ * each file shows.  OBSERVED, PROGRESS, PORTS, REACH and LINKS of any object
+ * are the cluster's as well. */
 enum aspect {
 	ASPECT_SPEC = 1 << 0,     /* the document */
 	ASPECT_STATE = 1 << 1,    /* the word in `state` */
@@ -44,7 +45,9 @@ enum aspect {
 	ASPECT_STATUS = 1 << 11,  /* cluster: status, status.json of all */
 	ASPECT_SETTLED = 1 << 12, /* may answer a read of wait/ */
 	ASPECT_DISK = 1 << 13,    /* the section `disk` of the document */
-	ASPECT_BITS = 14
+	ASPECT_LINKS = 1 << 14, /* what is plugged where; cluster: also states,
+				 * names, addresses of all */
+	ASPECT_BITS = 15
 };
 
 struct cluster_options {
@@ -216,9 +219,11 @@ struct network_view {
 	bool reach_pending;
 };
 void network_view(struct object *o, struct network_view *ret);
-/* The i-th measured pair, ordered by node numbers; false: no more. */
-bool network_reach(struct object *o, size_t i, struct reach_view *ret);
-/* A read of `ports` asks for a newer look; the next read will have it. */
+/* Calls fn for each measured pair, ordered by node numbers. */
+void network_each_reach(struct object *o,
+    void (*fn)(const struct reach_view *v, void *userdata), void *userdata);
+/* A read of `ports` asks for a newer look; the next read will have it.  The
+ * root object: of all networks. */
 void network_touch_ports(struct object *o);
 
 struct image_view {

@@ -69,7 +69,8 @@ static void made(int code, const struct err *err, void *userdata)
 			as_node(o)->machine_look.state = MACHINE_NONE; /* new */
 		event(o, "made", NULL, NULL, NULL, NULL);
 		names_changed(c);
-		touch(&c->o, ASPECT_STATUS | ASPECT_SETTLED | ASPECT_OBSERVED);
+		touch(&c->o, ASPECT_STATUS | ASPECT_SETTLED | ASPECT_OBSERVED |
+				 ASPECT_PROGRESS | ASPECT_LINKS);
 		if (c->options.appeared)
 			c->options.appeared(o, c->options.userdata);
 	}
@@ -240,7 +241,8 @@ static void removed(int code, const struct err *err, void *userdata)
 		object_withdraw(o);
 		remove_tree(AT_FDCWD, run);
 		names_changed(c);
-		touch(&c->o, ASPECT_STATUS | ASPECT_SETTLED | ASPECT_OBSERVED);
+		touch(&c->o, ASPECT_STATUS | ASPECT_SETTLED | ASPECT_OBSERVED |
+				 ASPECT_PROGRESS | ASPECT_LINKS);
 		object_forget(o);
 	}
 	m->reply(code, err, m->userdata);

@@ -13,11 +13,28 @@
 #include "engine/engine.h"
 #include "log.h"
 
+/* What a change of an object is for the files of the whole cluster. */
+static unsigned for_all(const struct object *o, unsigned aspects)
+{
+	unsigned bits =
+	    aspects & (ASPECT_OBSERVED | ASPECT_PROGRESS | ASPECT_PORTS |
+			  ASPECT_REACH | ASPECT_LINKS);
+
+	if (o->kind != OBJECT_IMAGE && (aspects & (ASPECT_SPEC | ASPECT_STATE)))
+		bits |= ASPECT_LINKS;
+	return bits;
+}
+
 void touch(struct object *o, unsigned aspects)
 {
 	struct cluster *c = o->c;
 	uint64_t now = now_real();
+	unsigned all = for_all(o, aspects);
 
+	if (o == &c->o)
+		aspects |= all;
+	else if (all)
+		touch(&c->o, all);
 	for (unsigned i = 0; i < ASPECT_BITS; i++) {
 		if (!(aspects & 1u << i))
 			continue;

@@ -152,19 +152,33 @@ static void name_ports(struct network *net)
 	}
 }
 
+static bool same_port(
+    const struct network_port *a, const struct network_port *b)
+{
+	return a->port == b->port && a->node_number == b->node_number &&
+	       STREQ(a->mac, b->mac) && a->frames_in == b->frames_in &&
+	       a->bytes_in == b->bytes_in && a->frames_out == b->frames_out &&
+	       a->bytes_out == b->bytes_out;
+}
+
+/* Without news nobody is woken: who reads at each change would never rest. */
 static void take_ports(struct network *net)
 {
 	const struct network_port *ports = NULL;
-	size_t n = net->driver->ports(net->handle, &ports);
+	size_t n = net->driver->ports(net->handle, &ports), same = 0;
+	_cleanup_free_ struct network_port *old = TAKE_PTR(net->ports);
+	size_t n_old = net->n_ports;
 
-	free(net->ports);
 	net->ports = xcalloc(n + 1, sizeof(*net->ports));
 	if (n)
 		memcpy(net->ports, ports, n * sizeof(*ports));
 	net->n_ports = n;
 	net->ports_seen = now_real();
 	name_ports(net);
-	touch(&net->o, ASPECT_PORTS);
+	while (same < MIN(n, n_old) && same_port(&old[same], &net->ports[same]))
+		same++;
+	if (same < MAX(n, n_old))
+		touch(&net->o, ASPECT_PORTS);
 }
 
 static void op_ended(struct op *op, int code, const struct err *err)
@@ -178,11 +192,12 @@ static void op_ended(struct op *op, int code, const struct err *err)
 	else if (what != NET_PORTS && code < 0 && code != -ECANCELED &&
 		 code != -EAGAIN)
 		fail(net, err_text(err));
-	if (what != NET_PORTS)
-		nodes_mark_network(net);
+	mark_dirty(&net->o);
+	if (what == NET_PORTS)
+		return;
+	nodes_mark_network(net);
 	touch(&net->o, ASPECT_STATE | ASPECT_OBSERVED | ASPECT_SETTLED);
 	touch(&net->o.c->o, ASPECT_SETTLED);
-	mark_dirty(&net->o);
 }
 
 static void begin(struct network *net, int what)
@@ -221,7 +236,8 @@ static void begin(struct network *net, int what)
 		if (what != NET_PORTS)
 			fail(net, err_text(&err));
 	}
-	touch(&net->o, ASPECT_STATE | ASPECT_OBSERVED);
+	if (what != NET_PORTS)
+		touch(&net->o, ASPECT_STATE | ASPECT_OBSERVED);
 }
 
 static void on_timer(void *userdata)
@@ -327,6 +343,11 @@ void network_touch_ports(struct object *o)
 {
 	struct network *net = as_network(o);
 
+	if (o->kind == OBJECT_CLUSTER) {
+		EACH_OBJECT (each, o->c, OBJECT_NETWORK)
+			network_touch_ports(each);
+		return;
+	}
 	if (net->look.state != NETWORK_RUNNING ||
 	    now_real() - net->ports_seen < PORTS_FRESH)
 		return;

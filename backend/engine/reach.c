@@ -192,12 +192,13 @@ void node_reach_cancel(struct node *n)
 		op_cancel(&n->reach_op);
 }
 
-bool network_reach(struct object *o, size_t i, struct reach_view *ret)
+void network_each_reach(struct object *o,
+    void (*fn)(const struct reach_view *v, void *userdata), void *userdata)
 {
 	struct network *net = as_network(o);
 
 	if (net->n_users == 0)
-		return false;
+		return;
 	EACH_OBJECT (from, o->c, OBJECT_NODE) {
 		struct node *n = as_node(from);
 		size_t k;
@@ -205,22 +206,20 @@ bool network_reach(struct object *o, size_t i, struct reach_view *ret)
 		if (!n->n_reach || !takes_part(n, net, &k))
 			continue;
 		for (size_t j = 0; j < n->n_reach; j++) {
-			struct object *to = cluster_by_number(
-			    o->c, OBJECT_NODE, n->reach[j].to);
+			const struct reach_entry *e = &n->reach[j];
+			struct object *to =
+			    cluster_by_number(o->c, OBJECT_NODE, e->to);
+			struct reach_view v = {.from = from->name,
+			    .sent = e->sent,
+			    .received = e->received,
+			    .rtt_ms = e->rtt_ms,
+			    .measured = e->measured};
 
-			if (n->reach[j].network != o->number || !to ||
-			    !takes_part(as_node(to), net, &k) || i-- > 0)
+			if (e->network != o->number || !to ||
+			    !takes_part(as_node(to), net, &k))
 				continue;
-			*ret = (struct reach_view){
-			    .from = from->name,
-			    .to = to->name,
-			    .sent = n->reach[j].sent,
-			    .received = n->reach[j].received,
-			    .rtt_ms = n->reach[j].rtt_ms,
-			    .measured = n->reach[j].measured,
-			};
-			return true;
+			v.to = to->name;
+			fn(&v, userdata);
 		}
 	}
-	return false;
 }

@@ -32,10 +32,28 @@ uint64_t step_time_limit(enum step s)
 
 /* --- looking --- */
 
+static bool plugs_differ(
+    const struct machine_look *a, const struct machine_look *b)
+{
+	if (a->state != b->state || a->n_nics != b->n_nics)
+		return true;
+	for (size_t i = 0; i < a->n_nics; i++) {
+		if (a->nics[i].incarnation != b->nics[i].incarnation ||
+		    a->nics[i].link != b->nics[i].link)
+			return true;
+	}
+	return false;
+}
+
 void node_look(struct node *n)
 {
-	if (n->machine)
+	if (n->machine) {
+		struct machine_look before = n->machine_look;
+
 		n->driver->machine->look(n->machine, &n->machine_look);
+		if (plugs_differ(&before, &n->machine_look))
+			touch(&n->o, ASPECT_LINKS);
+	}
 	if (n->guest) {
 		bool had = n->guest_look && n->guest_look->connected;
 
