@@ -108,6 +108,10 @@ void render_progress(const struct render *r, struct buf *ret);
 void render_ssh_config(const struct render *r, struct buf *ret);
 void render_known_hosts(const struct render *r, struct buf *ret);
 void render_hosts(const struct render *r, struct buf *ret);
+/* file_inventory.c */
+void render_inventory(const struct render *r, struct buf *ret);
+/* file_metrics.c */
+void render_metrics(const struct render *r, struct buf *ret);
 /* file_network.c */
 void render_ports(const struct render *r, struct buf *ret);
 void render_reach(const struct render *r, struct buf *ret);
