@@ -477,8 +477,6 @@ struct setup_file {
 	const char *apply;
 };
 
-enum check_kind { CHECK_SYSTEMD, CHECK_TCP, CHECK_HTTP, CHECK_COMMAND };
-
 struct setup_service {
 	const char *name;  /* <name>.service */
 	const char *check; /* as in the spec, or NULL: systemd */

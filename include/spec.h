@@ -68,6 +68,18 @@ bool spec_same(const char *a, const char *b);
 
 /* RFC 1123 label: [a-z0-9-], 1-63, no '-' at an end. -EINVAL otherwise. */
 int spec_check_name(const char *what, const char *name, struct err *err);
+/* How to tell that a service works: "systemd", "tcp:2379", "http:80/health",
+ * "exec:COMMAND". */
+enum check_kind { CHECK_SYSTEMD, CHECK_TCP, CHECK_HTTP, CHECK_COMMAND };
+struct check {
+	enum check_kind kind;
+	uint16_t port;    /* of tcp and http */
+	const char *text; /* within s: "/health" of http (at least "/"), the
+			   * shell command of exec; else "" */
+};
+int parse_check(const char *s, struct check *ret, struct err *err);
+/* "1" to "65535"; -EINVAL. */
+int parse_port(const char *s, uint16_t *ret);
 /* IPv4 addresses are host byte order in uint32_t. */
 void format_ip(uint32_t ip, char out[16]);
 int parse_ip(const char *s, uint32_t *ret);

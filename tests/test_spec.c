@@ -278,43 +278,110 @@ static void counts_have_limits(void)
 	}
 }
 
-static void what_is_not_there_yet_says_so(void)
+#define A_DISK "\"disk\":{\"size\":\"4G\"}"
+#define INST   A_DISK ",\"install\":{\"image\":\"debian\"}"
+
+static void what_is_put_into_guests_is_checked(void)
 {
 	static const struct row node[] = {
 	    {"{\"install\":{\"image\":\"debian\"}}",
-		"install: this version of rackfs can't do that yet"},
-	    {"{\"volumes\":{}}",
-		"volumes: this version of rackfs can't do that yet"},
-	    {"{\"files\":{\"/etc/motd\":{\"content\":\"x\"}}}",
-		"files: this version of rackfs can't do that yet"},
-	    {"{\"services\":{}}",
-		"services: this version of rackfs can't do that yet"},
-	    {"{\"run\":{}}", "run: this version of rackfs can't do that yet"},
-	    {"{\"tls\":{}}", "tls: this version of rackfs can't do that yet"},
-	    {"{\"after\":[]}",
-		"after: this version of rackfs can't do that yet"},
-	    {"{\"boot\":{\"firmware\":\"uefi\"}}",
-		"boot.firmware: \"uefi\": this version of rackfs can't do "
-		"that yet"},
-	    {"{\"boot\":{\"from\":\"disk\"}}",
-		"boot.from: \"disk\": this version of rackfs can't do that "
-		"yet"},
-	    {"{\"boot\":{\"from\":\"image\",\"firmware\":\"direct\","
-	     "\"template\":false}}",
+		"install: asks for a disk, for example "
+		"\"disk\":{\"size\":\"4G\"}"},
+	    {"{" A_DISK ",\"install\":{}}",
+		"install.image: is required, for example \"debian\""},
+	    {"{" INST ",\"boot\":{\"firmware\":\"uefi\",\"from\":\"disk\"}}",
 		NULL},
+	    {"{\"boot\":{\"from\":\"disk\"}}",
+		"boot.from: there is no disk to boot from"},
+	    {"{\"volumes\":{\"a\":{\"size\":\"1G\",\"mount\":\"/a\"},"
+	     "\"b\":{\"size\":\"1G\",\"mount\":\"/a\"}}}",
+		"volumes.b.mount: \"/a\" is that of volumes.a as well"},
+	    {"{\"volumes\":{\"a\":{}}}",
+		"volumes.a.size: is required, for example \"1G\""},
+	    {"{\"volumes\":{\"a\":{\"size\":\"1G\",\"filesystem\":\"swap\","
+	     "\"mount\":\"/a\"}}}",
+		"volumes.a.mount: swap is not mounted; leave it out"},
+	    {"{\"files\":{\"/etc/motd\":{\"content\":\"x\"}}}", NULL},
+	    {"{\"files\":{\"/etc/motd\":{}}}",
+		"files./etc/motd: content or source is required, for example "
+		"\"content\":\"hello\\n\""},
+	    {"{\"files\":{\"/etc/motd\":{\"content\":\"x\",\"source\":\"y\"}}}",
+		"files./etc/motd.source: can't stand beside content"},
+	    {"{\"files\":{\"/etc/../x\":{\"content\":\"x\"}}}",
+		"files./etc/../x: \"/etc/../x\" is not an absolute path "
+		"without . and .."},
+	    {"{\"files\":{\"/x\":{\"content\":\"x\",\"mode\":\"0888\"}}}",
+		"files./x.mode: \"0888\" is not a mode: three or four octal "
+		"digits, for example \"0644\""},
+	    {"{\"files\":{\"/x\":{\"content\":\"x\",\"owner\":\"root\"}}}",
+		"files./x.owner: \"root\" is not a user and a group, for "
+		"example \"root:root\""},
+	    {"{\"services\":{\"web\":{}}}",
+		"services: ask for install; the netboot system has no "
+		"systemd"},
+	    {"{" INST ",\"services\":{\"web.service\":{}}}",
+		"services.web.service: \"web.service\": leave .service out of "
+		"the name"},
+	    {"{" INST ",\"services\":{\"web\":{\"unit\":\"x\","
+	     "\"source\":\"y\"}}}",
+		"services.web.source: can't stand beside unit"},
+	    {"{" INST ",\"services\":{\"web\":{\"check\":\"tcp:0\"}}}",
+		"services.web.check: \"tcp:0\" has no port from 1 to 65535, "
+		"for example \"tcp:2379\""},
+	    {"{" INST ",\"services\":{\"web\":{\"check\":\"ping\"}}}",
+		"services.web.check: \"ping\" is no check: systemd, tcp:PORT, "
+		"http:PORT/PATH or exec:COMMAND"},
+	    {"{" INST ",\"services\":{\"web\":{\"uses\":[\"/x\"]}}}",
+		"services.web.uses: \"/x\" is not one of files, and not "
+		"tls.dir"},
+	    {"{" INST ",\"tls\":{},\"services\":{\"web\":{\"uses\":"
+	     "[\"/etc/rackfs/tls\"]}}}",
+		NULL},
+	    {"{" INST ",\"services\":{\"a\":{\"after\":[\"b\"]},"
+	     "\"b\":{\"after\":[\"a\"]},\"c\":{}}}",
+		"services.a.after: it goes in a circle; each would wait for "
+		"another"},
+	    {"{" INST ",\"services\":{\"a\":{\"after\":[\"x\"]}}}",
+		"services.a.after: \"x\" is not one of services"},
+	    {"{\"run\":{\"a\":{\"command\":[\"/bin/true\"],"
+	     "\"after\":[\"a\"]}}}",
+		"run.a.after: it goes in a circle; each would wait for "
+		"another"},
+	    {"{\"run\":{\"a\":{}}}",
+		"run.a.command: is required, for example [\"/bin/true\"]"},
+	    {"{\"tls\":{\"names\":[\"a b\"]}}",
+		"tls.names[0]: \"a b\" is not a DNS name: labels of small "
+		"letters, digits and -, with dots between them"},
 	};
 	static const struct row image[] = {
-	    {"{\"kind\":\"rootfs\"}",
-		"kind: \"rootfs\": this version of rackfs can't do that yet"},
-	    {"{\"kind\":\"netboot\",\"sha256\":\"\"}",
-		"sha256: this version of rackfs can't do that yet"},
+	    {"{\"kind\":\"rootfs\"}", NULL},
+	    {"{\"kind\":\"rootfs\",\"source\":\"x.tar\","
+	     "\"packages\":[\"etcd\"]}",
+		"packages: are for images with \"build\":\"debian\""},
+	    {"{\"kind\":\"closure\"}",
+		"source: is required with kind closure, for example "
+		"\"debian.tar.zst\""},
+	    {"{\"kind\":\"disk\",\"build\":\"debian\"}",
+		"build: an image of kind disk is made elsewhere; name it with "
+		"source"},
+	    {"{\"kind\":\"disk\",\"source\":\"x\",\"init\":\"/x\"}",
+		"init: a disk image boots by its own boot loader"},
+	    {"{\"kind\":\"disk\",\"source\":\"x\",\"sha256\":\"12\"}",
+		"sha256: 2 bytes, the minimum is 64"},
+	    {"{\"kind\":\"netboot\",\"source\":\"x\"}",
+		"source: is for images of kind rootfs, disk and closure"},
 	};
 	static const struct row cluster[] = {
-	    {"{\"on_drift\":\"repair\"}",
-		"on_drift: this version of rackfs can't do that yet"},
-	    {"{\"checks\":{}}",
-		"checks: this version of rackfs can't do that yet"},
-	    {"{\"tls\":{}}", "tls: this version of rackfs can't do that yet"},
+	    {"{\"on_drift\":\"report\",\"tls\":{\"days\":30}}", NULL},
+	    {"{\"checks\":{\"a\":{}}}",
+		"checks.a: one of command, tcp and http is wanted"},
+	    {"{\"checks\":{\"a\":{\"tcp\":\"b:1\",\"http\":\"http://b\"}}}",
+		"checks.a: only one of command, tcp and http is wanted"},
+	    {"{\"checks\":{\"a\":{\"tcp\":\"b\"}}}",
+		"checks.a.tcp: \"b\" is not a node or an address and a port, "
+		"for example \"node02:80\""},
+	    {"{\"checks\":{\"a\":{\"http\":\"b\"}}}",
+		"checks.a.http: \"b\" does not begin with http://"},
 	};
 
 	CHECK_ROWS(SPEC_NODE, node);
@@ -547,7 +614,8 @@ static void images_are_checked(void)
 		"packages[0]: \"Tcp dump\" is not the name of a Debian "
 		"package"},
 	    {"{\"kind\":\"floppy\"}",
-		"kind: \"floppy\" is not one of: \"netboot\""},
+		"kind: \"floppy\" is not one of: \"netboot\", \"rootfs\", "
+		"\"disk\", \"closure\""},
 	    {"{\"kernel\":\"/k\",\"initrd\":\"/i\"}",
 		"kind: is required with kernel, for example \"netboot\""},
 	    {"{\"kind\":\"netboot\",\"kernel\":\"/k\"}",
@@ -1058,7 +1126,7 @@ static const struct test_case cases[] = {
     CASE(wrong_types_say_what_was_found),
     CASE(limits_hold_below_at_and_above),
     CASE(counts_have_limits),
-    CASE(what_is_not_there_yet_says_so),
+    CASE(what_is_put_into_guests_is_checked),
     CASE(network_cards_are_checked),
     CASE(partitions_fit_their_disk),
     CASE(file_systems_are_checked),

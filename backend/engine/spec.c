@@ -163,15 +163,10 @@ static int find_word(
 		if (!*word->word)
 			continue;
 		if (STREQ(word->word, s)) {
-			if (word->flags & LATER)
-				return refuse(w,
-				    "\"%s\": this version of rackfs can't do "
-				    "that yet",
-				    s);
 			*ret = (unsigned)i;
 			return 0;
 		}
-		if (word->flags & LATER || len >= sizeof(list))
+		if (len >= sizeof(list))
 			continue;
 		len += (size_t)snprintf(list + len, sizeof(list) - len,
 		    "%s\"%s\"", len ? ", " : "", word->word);
@@ -379,18 +374,6 @@ static int set_flags(
 	unsigned *p = at(base, key->field);
 	if (p)
 		*p = flags;
-	return 0;
-}
-
-static int parse_port(const char *s, uint16_t *ret)
-{
-	size_t n = strspn(s, "0123456789");
-	if (n == 0 || n > 5 || s[n] || *s == '0')
-		return -EINVAL;
-	unsigned long v = strtoul(s, NULL, 10);
-	if (v > UINT16_MAX)
-		return -EINVAL;
-	*ret = (uint16_t)v;
 	return 0;
 }
 
@@ -665,11 +648,7 @@ static int walk_key(struct walk *w, const struct spec_key *key, json_t *doc,
 	/* null takes a key of the cluster's defaults back. */
 	bool written = v && (!json_is_null(v) || key->type == T_ADDRESS);
 
-	if (written && key->flags & LATER)
-		return refuse(w, "this version of rackfs can't do that yet");
 	if (!written) {
-		if (key->flags & LATER)
-			return 0;
 		if (key->flags & REQUIRED && !w->partial)
 			return refuse(
 			    w, "is required, for example %s", key->example);

@@ -79,36 +79,46 @@ static int check_forwards(const struct node_spec *s, struct err *err)
 
 /* --- disk --- */
 
-static int check_partition(const struct disk_spec *d, size_t i, struct err *err)
+static int check_filesystem(const char *at, enum filesystem fs,
+    const char *label, const char *mount, struct err *err)
 {
-	const struct partition_spec *p = &d->partitions[i];
 	static const size_t label_max[FILESYSTEMS] = {
 	    [FS_VFAT] = 11, [FS_EXT4] = 16, [FS_SWAP] = 15};
-	char at[48];
-	snprintf(at, sizeof(at), "disk.partitions[%zu]", i);
 
-	if (p->size == 0 && i + 1 < d->n_partitions)
-		return err_set(err, -EINVAL,
-		    "%s.size: only the last partition can be \"100%%\"", at);
-	if (p->filesystem == FS_NONE && (p->label || p->mount))
+	if (fs == FS_NONE && (label || mount))
 		return err_set(err, -EINVAL,
 		    "%s.%s: there is no filesystem; add one, for example "
 		    "\"filesystem\":\"ext4\"",
-		    at, p->label ? "label" : "mount");
-	if (p->filesystem == FS_SWAP && p->mount)
+		    at, label ? "label" : "mount");
+	if (fs == FS_SWAP && mount)
 		return err_set(err, -EINVAL,
 		    "%s.mount: swap is not mounted; leave it out", at);
-	if (p->label && strlen(p->label) > label_max[p->filesystem])
+	if (label && strlen(label) > label_max[fs])
 		return err_set(err, -EINVAL,
 		    "%s.label: \"%s\" has %zu characters, the maximum for %s "
 		    "is %zu",
-		    at, p->label, strlen(p->label),
-		    filesystem_name(p->filesystem), label_max[p->filesystem]);
-	if (p->label && p->filesystem == FS_VFAT &&
-	    strpbrk(p->label, "\"*+,./:;<=>?[\\]|"))
+		    at, label, strlen(label), filesystem_name(fs),
+		    label_max[fs]);
+	if (label && fs == FS_VFAT && strpbrk(label, "\"*+,./:;<=>?[\\]|"))
 		return err_set(err, -EINVAL,
 		    "%s.label: \"%s\" has a character that vfat does not take",
-		    at, p->label);
+		    at, label);
+	return 0;
+}
+
+static int check_partition(const struct disk_spec *d, size_t i, struct err *err)
+{
+	const struct partition_spec *p = &d->partitions[i];
+	char at[48];
+	int r;
+
+	snprintf(at, sizeof(at), "disk.partitions[%zu]", i);
+	if (p->size == 0 && i + 1 < d->n_partitions)
+		return err_set(err, -EINVAL,
+		    "%s.size: only the last partition can be \"100%%\"", at);
+	r = check_filesystem(at, p->filesystem, p->label, p->mount, err);
+	if (r < 0)
+		return r;
 	if (p->flags & PARTITION_ESP && p->filesystem != FS_VFAT)
 		return err_set(err, -EINVAL,
 		    "%s.flags: esp asks for \"filesystem\":\"vfat\"", at);
@@ -211,6 +221,190 @@ static int check_disk(const struct disk_spec *d, bool partial, struct err *err)
 	return d->size ? check_fit(d, err) : 0;
 }
 
+/* --- volumes --- */
+
+static int check_volume(
+    const struct node_spec *s, size_t i, bool partial, struct err *err)
+{
+	const struct volume_spec *v = &s->volumes[i];
+	char at[96];
+	int r;
+
+	snprintf(at, sizeof(at), "volumes.%.63s", v->name);
+	if (!partial && v->filesystem == FS_NONE)
+		return err_set(err, -EINVAL, "%s.filesystem: is empty", at);
+	r = check_filesystem(at, v->filesystem, v->label, v->mount, err);
+	if (r < 0 || !v->mount)
+		return r;
+	for (size_t j = 0; j < i; j++)
+		if (s->volumes[j].mount && STREQ(s->volumes[j].mount, v->mount))
+			return err_set(err, -EINVAL,
+			    "%s.mount: \"%s\" is that of volumes.%s as well",
+			    at, v->mount, s->volumes[j].name);
+	for (size_t j = 0; j < s->disk.n_partitions; j++)
+		if (s->disk.partitions[j].mount &&
+		    STREQ(s->disk.partitions[j].mount, v->mount))
+			return err_set(err, -EINVAL,
+			    "%s.mount: \"%s\" is that of disk.partitions[%zu] "
+			    "as well",
+			    at, v->mount, j);
+	if (STREQ(v->mount, "/"))
+		return err_set(
+		    err, -EINVAL, "%s.mount: / is a partition of the disk", at);
+	return 0;
+}
+
+/* --- what is put into a guest --- */
+
+static int check_file(const struct file_spec *f, bool partial, struct err *err)
+{
+	if (f->content && f->source)
+		return err_set(err, -EINVAL,
+		    "files.%s.source: can't stand beside content", f->path);
+	if (!partial && !f->content && !f->source)
+		return err_set(err, -EINVAL,
+		    "files.%s: content or source is required, for example "
+		    "\"content\":\"hello\\n\"",
+		    f->path);
+	return 0;
+}
+
+/* What an entry of a map comes after: the names of others, without a circle.
+ */
+struct order {
+	const char *map; /* "services" */
+	size_t n;
+	const char *(*name)(const struct node_spec *s, size_t i);
+	char *const *(*after)(const struct node_spec *s, size_t i);
+};
+
+static const char *service_name(const struct node_spec *s, size_t i)
+{
+	return s->services[i].name;
+}
+
+static char *const *service_after(const struct node_spec *s, size_t i)
+{
+	return s->services[i].after;
+}
+
+static const char *run_name(const struct node_spec *s, size_t i)
+{
+	return s->runs[i].name;
+}
+
+static char *const *run_after(const struct node_spec *s, size_t i)
+{
+	return s->runs[i].after;
+}
+
+static size_t find_entry(
+    const struct node_spec *s, const struct order *o, const char *name)
+{
+	size_t i = 0;
+
+	while (i < o->n && !STREQ(o->name(s, i), name))
+		i++;
+	return i;
+}
+
+/* Puts away, again and again, what comes after nothing that is left; what
+ * stays goes in a circle. */
+static int check_order(
+    const struct node_spec *s, const struct order *o, struct err *err)
+{
+	bool done[MAX(SERVICES_MAX, RUNS_MAX)] = {0};
+	size_t left = o->n;
+
+	for (size_t i = 0; i < o->n; i++) {
+		char *const *a = o->after(s, i);
+
+		for (size_t k = 0; a && a[k]; k++)
+			if (find_entry(s, o, a[k]) == o->n)
+				return err_set(err, -EINVAL,
+				    "%s.%s.after: \"%s\" is not one of %s",
+				    o->map, o->name(s, i), a[k], o->map);
+	}
+	for (size_t before = left + 1; left && left < before;) {
+		before = left;
+		for (size_t i = 0; i < o->n; i++) {
+			char *const *a = o->after(s, i);
+			bool free_of = !done[i];
+
+			for (size_t k = 0; a && a[k]; k++)
+				free_of &= done[find_entry(s, o, a[k])];
+			done[i] |= free_of;
+			left -= free_of;
+		}
+	}
+	for (size_t i = 0; left && i < o->n; i++)
+		if (!done[i])
+			return err_set(err, -EINVAL,
+			    "%s.%s.after: it goes in a circle; each would wait "
+			    "for another",
+			    o->map, o->name(s, i));
+	return 0;
+}
+
+static bool has_file(const struct node_spec *s, const char *path)
+{
+	for (size_t i = 0; i < s->n_files; i++)
+		if (STREQ(s->files[i].path, path))
+			return true;
+	return s->tls.present && s->tls.dir && STREQ(s->tls.dir, path);
+}
+
+static int check_service(
+    const struct node_spec *s, size_t i, bool partial, struct err *err)
+{
+	const struct service_spec *v = &s->services[i];
+
+	if (v->unit && v->source)
+		return err_set(err, -EINVAL,
+		    "services.%s.source: can't stand beside unit", v->name);
+	for (size_t k = 0; !partial && v->uses && v->uses[k]; k++)
+		if (!has_file(s, v->uses[k]))
+			return err_set(err, -EINVAL,
+			    "services.%s.uses: \"%s\" is not one of files, and "
+			    "not tls.dir",
+			    v->name, v->uses[k]);
+	return 0;
+}
+
+static int check_setup(const struct node_spec *s, bool partial, struct err *err)
+{
+	const struct order services = {
+	    "services", s->n_services, service_name, service_after};
+	const struct order runs = {"run", s->n_runs, run_name, run_after};
+	int r = 0;
+
+	if (!partial && s->n_services && !s->install.present)
+		return err_set(err, -EINVAL,
+		    "services: ask for install; the netboot system has no "
+		    "systemd");
+	for (size_t i = 0; r == 0 && i < s->n_files; i++)
+		r = check_file(&s->files[i], partial, err);
+	for (size_t i = 0; r == 0 && i < s->n_services; i++)
+		r = check_service(s, i, partial, err);
+	if (r == 0 && !partial)
+		r = check_order(s, &services, err);
+	if (r == 0 && !partial)
+		r = check_order(s, &runs, err);
+	return r;
+}
+
+static int check_boot(const struct node_spec *s, struct err *err)
+{
+	if (s->install.present && !s->disk.present)
+		return err_set(err, -EINVAL,
+		    "install: asks for a disk, for example "
+		    "\"disk\":{\"size\":\"4G\"}");
+	if (s->boot_from == BOOT_DISK && !s->disk.present)
+		return err_set(
+		    err, -EINVAL, "boot.from: there is no disk to boot from");
+	return 0;
+}
+
 int spec_check_node(struct node_spec *s, bool partial, struct err *err)
 {
 	int r = check_nics(s, err);
@@ -218,6 +412,12 @@ int spec_check_node(struct node_spec *s, bool partial, struct err *err)
 		r = check_forwards(s, err);
 	if (r == 0 && s->disk.present)
 		r = check_disk(&s->disk, partial, err);
+	for (size_t i = 0; r == 0 && i < s->n_volumes; i++)
+		r = check_volume(s, i, partial, err);
+	if (r == 0 && !partial)
+		r = check_boot(s, err);
+	if (r == 0)
+		r = check_setup(s, partial, err);
 	return r;
 }
 
@@ -237,6 +437,41 @@ static int check_netboot(const struct image_spec *s, struct err *err)
 	if (s->kernel && s->packages)
 		return err_set(err, -EINVAL,
 		    "packages: are for images with \"build\":\"debian\"");
+	return 0;
+}
+
+static int check_source(const struct image_spec *s, struct err *err)
+{
+	const char *kind = image_kind_name(s->kind);
+
+	if (s->kernel || s->initrd || s->cmdline)
+		return err_set(err, -EINVAL,
+		    "%s: is for images of kind netboot",
+		    s->kernel   ? "kernel"
+		    : s->initrd ? "initrd"
+				: "cmdline");
+	if (s->build && s->source)
+		return err_set(
+		    err, -EINVAL, "source: can't stand beside build");
+	if (s->build && s->kind != IMAGE_ROOTFS)
+		return err_set(err, -EINVAL,
+		    "build: an image of kind %s is made elsewhere; name it "
+		    "with source",
+		    kind);
+	if (!s->build && !s->source)
+		return err_set(err, -EINVAL,
+		    "source: is required with kind %s, for example \"%s\"",
+		    kind,
+		    s->kind == IMAGE_DISK ? "debian.qcow2" : "debian.tar.zst");
+	if (s->packages && !s->build)
+		return err_set(err, -EINVAL,
+		    "packages: are for images with \"build\":\"debian\"");
+	if (s->sha256 && !s->source)
+		return err_set(err, -EINVAL, "sha256: is that of source");
+	if (s->kind == IMAGE_DISK && (s->root || s->init))
+		return err_set(err, -EINVAL,
+		    "%s: a disk image boots by its own boot loader",
+		    s->root ? "root" : "init");
 	return 0;
 }
 
@@ -276,8 +511,50 @@ int spec_check_image(struct image_spec *s, const json_t *doc, struct err *err)
 				    name);
 		return 0;
 	}
-	int r = check_netboot(s, err);
+	if (s->kind == IMAGE_NETBOOT && (s->source || s->sha256 || s->root))
+		return err_set(err, -EINVAL,
+		    "%s: is for images of kind rootfs, disk and closure",
+		    s->source   ? "source"
+		    : s->sha256 ? "sha256"
+				: "root");
+	int r = s->kind == IMAGE_NETBOOT ? check_netboot(s, err)
+					 : check_source(s, err);
 	return r < 0 ? r : check_identity(s, err);
+}
+
+/* --- cluster --- */
+
+/* "node02:80" */
+static int check_tcp(const struct check_spec *c, struct err *err)
+{
+	const char *colon = strrchr(c->tcp, ':');
+	uint16_t port;
+
+	if (!colon || colon == c->tcp || parse_port(colon + 1, &port) < 0)
+		return err_set(err, -EINVAL,
+		    "checks.%s.tcp: \"%s\" is not a node or an address and a "
+		    "port, for example \"node02:80\"",
+		    c->name, spec_show(c->tcp).text);
+	return 0;
+}
+
+static int check_one(const struct check_spec *c, struct err *err)
+{
+	int given = !!c->command + !!c->tcp + !!c->http;
+
+	if (given != 1)
+		return err_set(err, -EINVAL,
+		    "checks.%s: %s of command, tcp and http is wanted", c->name,
+		    given ? "only one" : "one");
+	if (c->http && strncmp(c->http, "http://", 7) != 0)
+		return err_set(err, -EINVAL,
+		    "checks.%s.http: \"%s\" does not begin with http://",
+		    c->name, spec_show(c->http).text);
+	if (c->timeout > c->every * 6)
+		return err_set(err, -EINVAL,
+		    "checks.%s.timeout: is more than six times `every`",
+		    c->name);
+	return c->tcp ? check_tcp(c, err) : 0;
 }
 
 int spec_check_cluster(const struct cluster_spec *s, struct err *err)
@@ -286,5 +563,10 @@ int spec_check_cluster(const struct cluster_spec *s, struct err *err)
 		return err_set(err, -EINVAL,
 		    "observe_every: is below the minimum of 1s (0s: only at "
 		    "boot and when up is written)");
+	for (size_t i = 0; i < s->n_checks; i++) {
+		int r = check_one(&s->checks[i], err);
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }

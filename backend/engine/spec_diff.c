@@ -105,8 +105,7 @@ static void words_text(const struct spec_key *key, bool list, struct buf *ret)
 		const struct spec_word *w = &key->words->words[i];
 		if (!*w->word)
 			continue;
-		buf_printf(ret, "%s\"%s\"%s", first ? "" : ", ", w->word,
-		    w->flags & LATER ? " (not in this version)" : "");
+		buf_printf(ret, "%s\"%s\"", first ? "" : ", ", w->word);
 		first = false;
 	}
 }
@@ -180,27 +179,23 @@ struct each {
 	void *userdata;
 };
 
-static void each_key(const struct each *e, const char *parent,
-    const struct spec_sub *sub, bool later)
+static void each_key(
+    const struct each *e, const char *parent, const struct spec_sub *sub)
 {
 	for (size_t i = 0; i < sub->n; i++) {
 		const struct spec_key *key = &sub->keys[i];
-		_cleanup_buf_ struct buf type = {0}, limits = {0}, help = {0};
-		bool not_yet = later || key->flags & LATER;
+		_cleanup_buf_ struct buf type = {0}, limits = {0};
 		char path[160];
 		snprintf(path, sizeof(path), "%s%s%s", parent,
 		    *parent ? "." : "", key->name);
 		type_text(key, &type);
 		limits_text(key, &limits);
-		buf_puts(&help, key->help);
-		if (not_yet)
-			buf_puts(&help, " Not in this version.");
 		const struct spec_key_doc doc = {
 		    .path = path,
 		    .type = buf_str(&type),
 		    .fallback = key->fallback ? key->fallback : "",
 		    .limits = buf_str(&limits),
-		    .help = buf_str(&help),
+		    .help = key->help,
 		};
 		e->fn(&doc, e->userdata);
 		if (!key->sub)
@@ -209,7 +204,7 @@ static void each_key(const struct each *e, const char *parent,
 		snprintf(below, sizeof(below), "%s%s%s", path,
 		    key->type == T_MAP ? "." : "",
 		    key->sub->each ? key->sub->each : "");
-		each_key(e, below, key->sub, not_yet);
+		each_key(e, below, key->sub);
 	}
 }
 
@@ -217,5 +212,5 @@ void spec_each_key(enum spec_kind kind,
     void (*fn)(const struct spec_key_doc *key, void *userdata), void *userdata)
 {
 	const struct each e = {.fn = fn, .userdata = userdata};
-	each_key(&e, "", spec_keys(kind), false);
+	each_key(&e, "", spec_keys(kind));
 }

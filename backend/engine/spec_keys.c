@@ -3,11 +3,6 @@
  * THE key table: every key of every spec with its type, default, limits, what
  * a change of it asks for, and one line of help.  Parsing, the nearest-key
  * hint, effective documents, the manual page and the docs come from it.
- *
- * A row with LATER is known and refused ("this version of rackfs can't do that
- * yet"), with all that is below it; words of an enum carry the same flag in
- * spec_value.c.  Whoever builds the machinery removes the word and gives the
- * row a field.
  */
 #include "engine/spec_table.h"
 
@@ -25,10 +20,6 @@
 	    .size = sizeof(struct type),                                       \
 	    .each = (shown),                                                   \
 	    .named = (default_key)}
-#define ENTRIES_LATER(name, list, shown)                                       \
-	static const struct spec_sub name = {                                  \
-	    .keys = (list), .n = ARRAY_SIZE(list), .each = (shown)}
-
 #define CHOICES(name, ...)                                                     \
 	static const struct spec_word name##_list[] = {__VA_ARGS__};           \
 	static const struct spec_words name = {                                \
@@ -37,8 +28,6 @@
 CHOICES(node_drivers, {"qemu"}, {"fake"});
 CHOICES(network_drivers, {"vde"}, {"fake"});
 CHOICES(builds, {"debian"});
-CHOICES(firmwares, {"direct"}, {"uefi", LATER});
-CHOICES(drifts, {"repair"}, {"report"});
 
 static int check_entry(const char *name, struct err *err)
 {
@@ -71,10 +60,12 @@ static const struct spec_key boot_keys[] = {
 	 .fallback = "\"auto\"", .example = "\"auto\"",
 	 .help = "auto: the disk once a system is installed on it, else the "
 		 "image."},
-	{"firmware", T_CHOICE,
-	 .effect = EFFECT_RESTART, .words = &firmwares,
-	 .fallback = "\"direct\"", .example = "\"direct\"",
-	 .help = "direct: the kernel is loaded without any firmware menu."},
+	{"firmware", T_WORD, .field = FIELD(node_spec, boot_firmware),
+	 .effect = EFFECT_RESTART, .words = &spec_firmware_words,
+	 .fallback = "\"direct\"", .example = "\"uefi\"",
+	 .help = "What starts an installed system. direct: its kernel is "
+		 "loaded by the machine (kind disk: its boot sector, by the "
+		 "BIOS); uefi: OVMF, from the partition with the flag esp."},
 	{"template", T_BOOL, .field = FIELD(node_spec, boot_template),
 	 .effect = EFFECT_RESTART,
 	 .fallback = "true", .example = "false",
@@ -180,78 +171,109 @@ static const struct spec_key disk_keys[] = {
 SUB(disk_sub, disk_keys);
 
 static const struct spec_key volume_keys[] = {
-	{"size", T_SIZE, REQUIRED, .min = 16 * MIB, .max = 64 * (1ULL << 40),
-	 .example = "\"1G\"", .help = "What the guest sees."},
-	{"filesystem", T_WORD, .words = &spec_filesystem_words,
+	{"size", T_SIZE, REQUIRED, .field = FIELD(volume_spec, size),
+	 .effect = EFFECT_LIVE, .min = 16 * MIB, .max = 64 * (1ULL << 40),
+	 .example = "\"1G\"", .limits = "may grow, never shrinks",
+	 .help = "What the guest sees."},
+	{"filesystem", T_WORD, .field = FIELD(volume_spec, filesystem),
+	 .effect = EFFECT_WIPE, .words = &spec_filesystem_words,
 	 .fallback = "\"ext4\"", .example = "\"ext4\"",
 	 .help = "What it is formatted with."},
-	{"label", T_TEXT, .check = check_label, .min = 1, .max = 16,
+	{"label", T_TEXT, .field = FIELD(volume_spec, label),
+	 .effect = EFFECT_WIPE, .check = check_label, .min = 1, .max = 16,
 	 .example = "\"data\"", .help = "Label of the file system."},
-	{"mount", T_TEXT, .check = check_mount, .min = 1, .max = MOUNT_MAX,
-	 .example = "\"/srv\"", .help = "Where it is mounted."},
+	{"mount", T_TEXT, .field = FIELD(volume_spec, mount),
+	 .effect = EFFECT_LIVE, .check = check_mount, .min = 1,
+	 .max = MOUNT_MAX, .example = "\"/srv\"", .help = "Where it is mounted."},
 };
-ENTRIES_LATER(volume_sub, volume_keys, "<name>");
+ENTRIES(volume_sub, volume_keys, volume_spec, "<name>", NULL);
 
 static const struct spec_key install_keys[] = {
-	{"image", T_TEXT, REQUIRED, .check = check_entry,
+	{"image", T_TEXT, REQUIRED, .field = FIELD(install_spec, image),
+	 .effect = EFFECT_WIPE, .check = check_entry,
 	 .min = 1, .max = NAME_MAX_LABEL, .example = "\"debian\"",
 	 .limits = "an entry of images/ of kind rootfs, disk or closure",
 	 .help = "The system that is put on the disk."},
-	{"cloud_init", T_BOOL, .fallback = "false", .example = "true",
-	 .limits = "default true for images of kind disk",
+	{"cloud_init", T_BOOL, .field = FIELD(install_spec, cloud_init),
+	 .effect = EFFECT_WIPE, .fallback = "false", .example = "true",
+	 .limits = "for images of kind disk",
 	 .help = "A NoCloud disk is made from the spec."},
 };
 SUB(install_sub, install_keys);
 
 static const struct spec_key file_keys[] = {
-	{"content", T_TEXT, SECRET, .max = SPEC_MAX, .example = "\"hello\\n\"",
+	{"content", T_TEXT, SECRET, .field = FIELD(file_spec, content),
+	 .max = SPEC_MAX, .example = "\"hello\\n\"",
 	 .help = "The text of the file."},
-	{"source", T_TEXT, .check = check_path, .min = 1, .max = PATH_LIMIT,
+	{"source", T_TEXT, .field = FIELD(file_spec, source),
+	 .check = check_path, .min = 1, .max = PATH_LIMIT,
 	 .example = "\"motd\"", .limits = "host path, watched",
 	 .help = "The file that it is a copy of."},
-	{"mode", T_TEXT, .min = 3, .max = 4, .fallback = "\"0644\"",
+	{"mode", T_TEXT, .field = FIELD(file_spec, mode),
+	 .check = check_mode, .min = 3, .max = 4, .fallback = "\"0644\"",
 	 .example = "\"0644\"", .help = "Mode, octal."},
-	{"owner", T_TEXT, .min = 1, .max = 65, .fallback = "\"root:root\"",
-	 .example = "\"root:root\"", .help = "User and group."},
+	{"owner", T_TEXT, .field = FIELD(file_spec, owner),
+	 .check = check_owner, .min = 1, .max = 65,
+	 .fallback = "\"root:root\"", .example = "\"root:root\"",
+	 .limits = "names or numbers",
+	 .help = "User and group in the guest."},
 };
-ENTRIES_LATER(file_sub, file_keys, "<path>");
+ENTRIES(file_sub, file_keys, file_spec, "<path>", NULL);
 
 static const struct spec_key service_keys[] = {
-	{"unit", T_TEXT, SECRET, .max = SPEC_MAX,
+	{"unit", T_TEXT, SECRET, .field = FIELD(service_spec, unit),
+	 .max = SPEC_MAX,
 	 .example = "\"[Service]\\nExecStart=/bin/x\\n\"",
 	 .help = "Text of the systemd unit."},
-	{"source", T_TEXT, .check = check_path, .min = 1, .max = PATH_LIMIT,
+	{"source", T_TEXT, .field = FIELD(service_spec, source),
+	 .check = check_path, .min = 1, .max = PATH_LIMIT,
 	 .example = "\"etcd.service\"", .limits = "host path, watched",
 	 .help = "The file that the unit is a copy of."},
-	{"check", T_TEXT, .min = 1, .max = 1024, .example = "\"tcp:2379\"",
+	{"check", T_TEXT, .field = FIELD(service_spec, check),
+	 .check = check_check, .min = 1, .max = 1024,
+	 .fallback = "\"systemd\"", .example = "\"tcp:2379\"",
 	 .limits = "tcp:PORT, http:PORT/PATH, exec:..., systemd",
-	 .help = "How to tell that it works."},
-	{"required", T_BOOL, .fallback = "true", .example = "false",
-	 .help = "false: a failing check shows in `checks` only."},
-	{"uses", T_STRINGS, .max = 64, .example = "[\"/etc/etcd.conf\"]",
-	 .help = "Paths of `files` whose change restarts it."},
-	{"after", T_STRINGS, .max = 64, .example = "[\"containerd\"]",
+	 .help = "How to tell that it works; shown in `checks`."},
+	{"required", T_BOOL, .field = FIELD(service_spec, required),
+	 .fallback = "false", .example = "true",
+	 .help = "true: the node is up once the check passes, and failed when "
+		 "it does no longer; false: a failing check shows in `checks` "
+		 "only."},
+	{"uses", T_STRINGS, .field = FIELD(service_spec, uses),
+	 .check = check_guest_path, .max = 64,
+	 .example = "[\"/etc/etcd.conf\"]",
+	 .help = "Paths of `files`, or tls.dir, whose change restarts it."},
+	{"after", T_STRINGS, .field = FIELD(service_spec, after),
+	 .check = check_unit_name, .max = 64, .example = "[\"containerd\"]",
 	 .help = "Services that come first."},
 };
-ENTRIES_LATER(service_sub, service_keys, "<name>");
+ENTRIES(service_sub, service_keys, service_spec, "<name>", NULL);
 
 static const struct spec_key run_keys[] = {
-	{"command", T_STRINGS, REQUIRED | SECRET, .min = 1, .max = 256,
-	 .example = "[\"/bin/true\"]",
+	{"command", T_STRINGS, REQUIRED | SECRET,
+	 .field = FIELD(run_spec, command), .check = check_argument,
+	 .min = 1, .max = ARGS_MAX, .example = "[\"/bin/true\"]",
 	 .help = "Run once for each content of this entry."},
-	{"after", T_STRINGS, .max = 64, .example = "[\"first\"]",
+	{"after", T_STRINGS, .field = FIELD(run_spec, after),
+	 .check = check_entry, .max = 64, .example = "[\"first\"]",
 	 .help = "Entries that come first."},
 };
-ENTRIES_LATER(run_sub, run_keys, "<name>");
+ENTRIES(run_sub, run_keys, run_spec, "<name>", NULL);
 
 static const struct spec_key node_tls_keys[] = {
-	{"names", T_STRINGS, .max = 64, .example = "[\"api.example\"]",
+	{"names", T_STRINGS, .field = FIELD(tls_spec, names),
+	 .check = check_domain, .max = 64, .example = "[\"api.example\"]",
+	 .limits = "DNS names; the node's own and its addresses are there "
+		   "anyway",
 	 .help = "More names in the node's certificate."},
-	{"dir", T_TEXT, .check = check_path, .min = 1, .max = PATH_LIMIT,
+	{"dir", T_TEXT, .field = FIELD(tls_spec, dir),
+	 .check = check_guest_path, .min = 1, .max = PATH_LIMIT,
 	 .fallback = "\"/etc/rackfs/tls\"", .example = "\"/etc/rackfs/tls\"",
-	 .help = "Where it is put in the guest."},
-	{"owner", T_TEXT, .min = 1, .max = 65, .fallback = "\"root:root\"",
-	 .example = "\"root:root\"", .help = "User and group."},
+	 .help = "Where ca.crt, cert.pem and key.pem are put in the guest."},
+	{"owner", T_TEXT, .field = FIELD(tls_spec, owner),
+	 .check = check_owner, .min = 1, .max = 65,
+	 .fallback = "\"root:root\"", .example = "\"etcd:etcd\"",
+	 .help = "User and group of them."},
 };
 SUB(node_tls_sub, node_tls_keys);
 
@@ -330,32 +352,42 @@ static const struct spec_key node_keys[] = {
 	 .has = FIELD(node_spec, disk.present), .effect = EFFECT_RESTART,
 	 .sub = &disk_sub, .example = "{\"size\":\"4G\"}",
 	 .help = "A disk of the machine's own."},
-	{"volumes", T_MAP, LATER, .effect = EFFECT_RESTART, .max = 16,
-	 .sub = &volume_sub, .check_name = check_entry,
+	{"volumes", T_MAP, .field = FIELD(node_spec, volumes),
+	 .second = FIELD(node_spec, n_volumes), .effect = EFFECT_RESTART,
+	 .max = VOLUMES_MAX, .sub = &volume_sub, .check_name = check_entry,
 	 .example = "{\"data\":{\"size\":\"1G\"}}",
 	 .help = "More disks of one file system each."},
-	{"install", T_OBJECT, LATER, .effect = EFFECT_WIPE,
+	{"install", T_OBJECT, .field = FIELD(node_spec, install),
+	 .has = FIELD(node_spec, install.present), .effect = EFFECT_RESTART,
 	 .sub = &install_sub, .example = "{\"image\":\"debian\"}",
-	 .limits = "asks for a partition mounted at /",
+	 .limits = "rootfs, closure: a partition mounted at /; disk: no "
+		   "partitions",
 	 .help = "The operating system that is put on the disk."},
-	{"files", T_MAP, LATER, .effect = EFFECT_LIVE, .max = 1024,
-	 .sub = &file_sub, .check_name = check_guest_path,
+	{"files", T_MAP, .field = FIELD(node_spec, files),
+	 .second = FIELD(node_spec, n_files), .effect = EFFECT_LIVE,
+	 .max = NODE_FILES_MAX, .sub = &file_sub, .check_name = check_guest_path,
 	 .example = "{\"/etc/motd\":{\"content\":\"hello\\n\"}}",
 	 .limits = "absolute, no ..",
 	 .help = "Files in the guest, by path."},
-	{"services", T_MAP, LATER, .effect = EFFECT_LIVE, .max = 64,
-	 .sub = &service_sub, .check_name = check_entry,
+	{"services", T_MAP, .field = FIELD(node_spec, services),
+	 .second = FIELD(node_spec, n_services), .effect = EFFECT_LIVE,
+	 .max = SERVICES_MAX, .sub = &service_sub,
+	 .check_name = check_unit_name,
 	 .example = "{\"etcd\":{\"source\":\"etcd.service\"}}",
 	 .limits = "asks for install",
 	 .help = "systemd services, by name."},
-	{"run", T_MAP, LATER, .effect = EFFECT_LIVE, .max = 64,
-	 .sub = &run_sub, .check_name = check_entry,
+	{"run", T_MAP, .field = FIELD(node_spec, runs),
+	 .second = FIELD(node_spec, n_runs), .effect = EFFECT_LIVE,
+	 .max = RUNS_MAX, .sub = &run_sub, .check_name = check_entry,
 	 .example = "{\"hello\":{\"command\":[\"/bin/true\"]}}",
 	 .help = "Commands that are run once, by name."},
-	{"tls", T_OBJECT, LATER, .effect = EFFECT_LIVE, .sub = &node_tls_sub,
+	{"tls", T_OBJECT, .field = FIELD(node_spec, tls),
+	 .has = FIELD(node_spec, tls.present), .effect = EFFECT_LIVE,
+	 .sub = &node_tls_sub,
 	 .example = "{}",
 	 .help = "A certificate of the cluster's authority."},
-	{"after", T_STRINGS, LATER, .effect = EFFECT_LIVE, .max = 64,
+	{"after", T_STRINGS, .field = FIELD(node_spec, after),
+	 .effect = EFFECT_LIVE, .check = check_entry, .max = 64,
 	 .example = "[\"node01\"]",
 	 .limits = "nodes; a cycle is refused",
 	 .help = "Nodes that must be up first."},
@@ -436,20 +468,25 @@ static const struct spec_key image_keys[] = {
 	 .example = "\"ssh_host_ed25519_key.pub\"",
 	 .limits = "host path; with identity none, required there",
 	 .help = "The image's public host key, to be sure who answers."},
-	{"source", T_TEXT, LATER, .field = FIELD(image_spec, source),
+	{"source", T_TEXT, .field = FIELD(image_spec, source),
 	 .check = check_path, .min = 1, .max = PATH_LIMIT,
 	 .example = "\"debian.tar.zst\"",
 	 .limits = "host path of tar, tar.zst, tar.xz, raw, qcow2, or a store "
 		   "path or export",
 	 .help = "What a rootfs, disk or closure is made from."},
-	{"sha256", T_TEXT, LATER, .field = FIELD(image_spec, sha256),
+	{"sha256", T_TEXT, .field = FIELD(image_spec, sha256),
+	 .check = check_sha256,
 	 .min = 64, .max = 64, .example = "\"<64 hexadecimal digits>\"",
 	 .help = "Digest that source must have."},
-	{"root", T_TEXT, LATER, .check = check_guest_path,
-	 .min = 1, .max = PATH_LIMIT, .example = "\"/\"",
-	 .help = "What a rootfs or closure boots with."},
-	{"init", T_TEXT, LATER, .check = check_guest_path,
-	 .min = 1, .max = PATH_LIMIT, .example = "\"/sbin/init\"",
+	{"root", T_TEXT, .field = FIELD(image_spec, root),
+	 .check = check_line, .min = 1, .max = CMDLINE_MAX,
+	 .example = "\"LABEL=root\"",
+	 .limits = "default: UUID= of the partition mounted at /",
+	 .help = "What the kernel of a rootfs or closure is told as root=."},
+	{"init", T_TEXT, .field = FIELD(image_spec, init),
+	 .check = check_guest_path, .min = 1, .max = PATH_LIMIT,
+	 .example = "\"/sbin/init\"",
+	 .limits = "default: /sbin/init; of a closure its own",
 	 .help = "What a rootfs or closure boots with."},
 };
 SUB(image_sub, image_keys);
@@ -457,27 +494,38 @@ SUB(image_sub, image_keys);
 /* --- cluster ------------------------------------------------------------------- */
 
 static const struct spec_key check_keys[] = {
-	{"from", T_TEXT, .min = 1, .max = NAME_MAX_LABEL,
-	 .example = "\"node01\"", .limits = "a node, or host",
+	{"from", T_TEXT, .field = FIELD(check_spec, from),
+	 .check = check_entry, .min = 1, .max = NAME_MAX_LABEL,
+	 .fallback = "\"host\"", .example = "\"node01\"", .limits = "a node, or host",
 	 .help = "Where the check runs."},
-	{"command", T_STRINGS, .min = 1, .max = 256,
+	{"command", T_STRINGS, .field = FIELD(check_spec, command),
+	 .check = check_argument, .min = 1, .max = ARGS_MAX,
 	 .example = "[\"/bin/true\"]", .help = "Passes when it ends with 0."},
-	{"tcp", T_TEXT, .min = 1, .max = 300,
+	{"tcp", T_TEXT, .field = FIELD(check_spec, tcp),
+	 .check = check_line, .min = 1, .max = 300,
+	 .limits = "a node or an address, and a port",
 	 .example = "\"node02:80\"", .help = "Passes when it connects."},
-	{"http", T_TEXT, .min = 1, .max = 2048,
+	{"http", T_TEXT, .field = FIELD(check_spec, http),
+	 .check = check_line, .min = 1, .max = 2048,
+	 .limits = "http:// and a node or an address",
 	 .example = "\"http://node02/\"", .help = "Passes with a 2xx answer."},
-	{"every", T_USEC, .min = USEC_PER_SEC, .max = DAY,
-	 .fallback = "\"10s\"", .example = "\"10s\"", .help = "How often."},
-	{"timeout", T_USEC, .min = USEC_PER_SEC, .max = HOUR,
+	{"every", T_USEC, .field = FIELD(check_spec, every),
+	 .min = USEC_PER_SEC, .max = DAY,
+	 .fallback = "\"10s\"", .example = "\"10s\"", .help = "How often it runs."},
+	{"timeout", T_USEC, .field = FIELD(check_spec, timeout),
+	 .min = USEC_PER_SEC, .max = HOUR,
 	 .fallback = "\"5s\"", .example = "\"5s\"", .help = "For one try."},
 };
-ENTRIES_LATER(check_sub, check_keys, "<name>");
+ENTRIES(check_sub, check_keys, check_spec, "<name>", NULL);
 
 static const struct spec_key cluster_tls_keys[] = {
-	{"days", T_INT, .min = 1, .max = 36500,
+	{"days", T_INT, .field = FIELD(cluster_spec, tls_days),
+	 .min = 1, .max = 36500,
 	 .fallback = "365", .example = "365",
 	 .help = "How long a certificate is good for."},
-	{"organization", T_TEXT, .min = 1, .max = 64,
+	{"organization", T_TEXT,
+	 .field = FIELD(cluster_spec, tls_organization),
+	 .check = check_organization, .min = 1, .max = 64,
 	 .example = "\"Example\"", .help = "In the certificates' names."},
 };
 SUB(cluster_tls_sub, cluster_tls_keys);
@@ -504,18 +552,21 @@ static const struct spec_key cluster_keys[] = {
 	 .example = "{\"memory\":\"1G\"}",
 	 .limits = "a partial node spec",
 	 .help = "Merged (RFC 7396) under the spec of every node."},
-	{"on_drift", T_CHOICE, LATER, .words = &drifts,
+	{"on_drift", T_WORD, .field = FIELD(cluster_spec, on_drift),
+	 .words = &spec_drift_words,
 	 .fallback = "\"repair\"", .example = "\"report\"",
 	 .help = "What to do when a node is no longer as its spec says."},
 	{"observe_every", T_USEC, .field = FIELD(cluster_spec, observe_every),
 	 .max = DAY, .fallback = "\"60s\"", .example = "\"60s\"",
 	 .limits = "0s: only at boot and when up is written; else at least 1s",
 	 .help = "How often every node is looked at."},
-	{"checks", T_MAP, LATER, .max = 256, .sub = &check_sub,
+	{"checks", T_MAP, .field = FIELD(cluster_spec, checks),
+	 .second = FIELD(cluster_spec, n_checks), .max = CHECKS_MAX,
+	 .sub = &check_sub,
 	 .check_name = check_entry,
 	 .example = "{\"web\":{\"from\":\"node01\",\"tcp\":\"node02:80\"}}",
 	 .help = "What must work, by name."},
-	{"tls", T_OBJECT, LATER, .sub = &cluster_tls_sub,
+	{"tls", T_OBJECT, .sub = &cluster_tls_sub,
 	 .fallback = "{}", .example = "{\"days\":365}",
 	 .help = "The cluster's certificate authority."},
 };

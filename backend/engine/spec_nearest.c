@@ -67,8 +67,6 @@ static void search(
 {
 	for (size_t i = 0; i < sub->n; i++) {
 		const struct spec_key *k = &sub->keys[i];
-		if (k->flags & LATER)
-			continue;
 		consider(n, parent, k, 1);
 		const struct spec_sub *below =
 		    k->type == T_NODE ? spec_keys(SPEC_NODE) : k->sub;
@@ -87,8 +85,7 @@ int spec_unknown_key(const struct spec_sub *root, const struct spec_sub *sub,
 {
 	struct nearest n = {.key = key, .best = UINT32_MAX};
 	for (size_t i = 0; i < sub->n; i++)
-		if (!(sub->keys[i].flags & LATER))
-			consider(&n, parent, &sub->keys[i], 0);
+		consider(&n, parent, &sub->keys[i], 0);
 	search(&n, "", root);
 	return err_set(err, -EINVAL,
 	    "%s%s%s: unknown key; the nearest known key is %s", parent,

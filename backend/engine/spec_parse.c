@@ -25,7 +25,7 @@ void spec_free_fields(const struct spec_sub *sub, void *base)
 	for (size_t i = 0; i < sub->n; i++) {
 		const struct spec_key *key = &sub->keys[i];
 		char *p = (char *)base + key->field - 1;
-		if (key->type == T_OBJECT && !(key->flags & LATER))
+		if (key->type == T_OBJECT)
 			spec_free_fields(key->sub, key->field ? p : base);
 		if (!key->field)
 			continue;
@@ -135,9 +135,11 @@ static int check_defaults(const char *defaults, struct err *err)
 static void add_build(json_t *doc)
 {
 	const char *kind = json_string_value(json_object_get(doc, "kind"));
-	if (!kind || !STREQ(kind, image_kind_name(IMAGE_NETBOOT)))
+	if (!kind || (!STREQ(kind, image_kind_name(IMAGE_NETBOOT)) &&
+			 !STREQ(kind, image_kind_name(IMAGE_ROOTFS))))
 		return;
-	static const char *const given[] = {"build", "kernel", "initrd"};
+	static const char *const given[] = {
+	    "build", "kernel", "initrd", "source"};
 	for (size_t i = 0; i < ARRAY_SIZE(given); i++) {
 		const json_t *v = json_object_get(doc, given[i]);
 		if (v && !json_is_null(v))

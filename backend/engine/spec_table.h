@@ -34,7 +34,6 @@ enum spec_type {
 /* Words that a key takes, by the value of the enum; "" is not for users. */
 struct spec_word {
 	const char *word;
-	unsigned flags; /* LATER */
 };
 struct spec_words {
 	const struct spec_word *words;
@@ -54,9 +53,8 @@ struct spec_sub;
 #define ITEM_MAX     8192 /* bytes of one string in a list */
 
 /* Key flags. */
-#define LATER    (1u << 0) /* in the table; this version can't do it yet */
-#define REQUIRED (1u << 1) /* in a whole document, where its parent is */
-#define SECRET   (1u << 2) /* effective documents show a digest of it */
+#define REQUIRED (1u << 0) /* in a whole document, where its parent is */
+#define SECRET   (1u << 1) /* effective documents show a digest of it */
 
 struct spec_key {
 	const char *name;
@@ -94,7 +92,7 @@ const struct spec_sub *spec_keys(enum spec_kind kind);
 /* spec_value.c */
 extern const struct spec_words spec_link_words, spec_filesystem_words,
     spec_table_words, spec_format_words, spec_from_words, spec_image_words,
-    spec_identity_words, spec_flag_words;
+    spec_firmware_words, spec_drift_words, spec_identity_words, spec_flag_words;
 /* "512M", "100": -EINVAL when it isn't one; -EDOM when only the unit is
  * missing; -ERANGE beyond 64 bits. */
 int spec_parse_size(const char *s, uint64_t *ret);
@@ -149,5 +147,11 @@ int check_user(const char *value, struct err *err);
 int check_argument(const char *value, struct err *err);
 int check_stage(const char *value, struct err *err);
 int check_guest_path(const char *value, struct err *err);
+int check_mode(const char *value, struct err *err);
+int check_owner(const char *value, struct err *err);
+int check_unit_name(const char *value, struct err *err);
+int check_sha256(const char *value, struct err *err);
+int check_check(const char *value, struct err *err);
+int check_organization(const char *value, struct err *err);
 
 #endif

@@ -186,3 +186,81 @@ int check_stage(const char *value, struct err *err)
 	return err_set(err, -EINVAL, "\"%s\" is not a stage: %s",
 	    spec_show(value).text, list);
 }
+
+int check_mode(const char *value, struct err *err)
+{
+	if (value[strspn(value, "01234567")])
+		return err_set(err, -EINVAL,
+		    "\"%s\" is not a mode: three or four octal digits, for "
+		    "example \"0644\"",
+		    spec_show(value).text);
+	return 0;
+}
+
+int check_owner(const char *value, struct err *err)
+{
+	const char *colon = strchr(value, ':');
+	_cleanup_free_ char *user = xstrdup(value);
+	bool ok = colon && colon != value && colon[1];
+
+	if (ok) {
+		user[colon - value] = '\0';
+		ok = check_user(user, NULL) == 0 &&
+		     check_user(colon + 1, NULL) == 0;
+	}
+	if (!ok)
+		return err_set(err, -EINVAL,
+		    "\"%s\" is not a user and a group, for example "
+		    "\"root:root\"",
+		    spec_show(value).text);
+	return 0;
+}
+
+/* systemd.unit(5), without what asks for escaping. */
+int check_unit_name(const char *value, struct err *err)
+{
+	static const char allowed[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	    "0123456789_-.@:";
+	size_t n = strlen(value);
+
+	if (n == 0 || n > 200 || value[strspn(value, allowed)] ||
+	    strchr(".-@", *value))
+		return err_set(err, -EINVAL,
+		    "\"%s\" is not the name of a service: letters, digits and "
+		    "_ - . @ :",
+		    spec_show(value).text);
+	if (n > 8 && STREQ(value + n - 8, ".service"))
+		return err_set(err, -EINVAL,
+		    "\"%s\": leave .service out of the name",
+		    spec_show(value).text);
+	return 0;
+}
+
+int check_sha256(const char *value, struct err *err)
+{
+	if (value[strspn(value, "0123456789abcdef")])
+		return err_set(err, -EINVAL,
+		    "\"%s\" is not a digest: 64 digits of 0-9 and a-f, as "
+		    "sha256sum(1) prints",
+		    spec_show(value).text);
+	return 0;
+}
+
+int check_check(const char *value, struct err *err)
+{
+	struct check c;
+
+	if (has_control(value))
+		return err_set(err, -EINVAL,
+		    "a check is one line without control characters");
+	return parse_check(value, &c, err);
+}
+
+int check_organization(const char *value, struct err *err)
+{
+	if (!printable(value))
+		return err_set(err, -EINVAL, "\"%s\" is not a name in ASCII",
+		    spec_show(value).text);
+	return 0;
+}

@@ -38,13 +38,19 @@ WORDS(spec_format_words, DISK_FORMATS,
 WORDS(spec_from_words, BOOT_FROMS,
 	[BOOT_AUTO] = {"auto"},
 	[BOOT_IMAGE] = {"image"},
-	[BOOT_DISK] = {"disk", LATER});
+	[BOOT_DISK] = {"disk"});
+WORDS(spec_firmware_words, BOOT_FIRMWARES,
+	[FIRMWARE_DIRECT] = {"direct"},
+	[FIRMWARE_UEFI] = {"uefi"});
+WORDS(spec_drift_words, DRIFT_MODES,
+	[DRIFT_REPAIR] = {"repair"},
+	[DRIFT_REPORT] = {"report"});
 WORDS(spec_image_words, IMAGE_KINDS,
 	[IMAGE_NONE] = {""},
 	[IMAGE_NETBOOT] = {"netboot"},
-	[IMAGE_ROOTFS] = {"rootfs", LATER},
-	[IMAGE_DISK] = {"disk", LATER},
-	[IMAGE_CLOSURE] = {"closure", LATER});
+	[IMAGE_ROOTFS] = {"rootfs"},
+	[IMAGE_DISK] = {"disk"},
+	[IMAGE_CLOSURE] = {"closure"});
 WORDS(spec_identity_words, IDENTITY_MODES,
 	[IDENTITY_RACKFS] = {"rackfs"},
 	[IDENTITY_NONE] = {"none"});
@@ -84,6 +90,16 @@ const char *disk_format_name(enum disk_format v)
 const char *boot_from_name(enum boot_from v)
 {
 	return word(&spec_from_words, v);
+}
+
+const char *boot_firmware_name(enum boot_firmware v)
+{
+	return word(&spec_firmware_words, v);
+}
+
+const char *drift_mode_name(enum drift_mode v)
+{
+	return word(&spec_drift_words, v);
 }
 
 const char *image_kind_name(enum image_kind v)
@@ -327,4 +343,58 @@ struct spec_shown spec_show_json(const json_t *v)
 		break;
 	}
 	return (struct spec_shown){"null"};
+}
+
+int parse_port(const char *s, uint16_t *ret)
+{
+	size_t n = strspn(s, "0123456789");
+	if (n == 0 || n > 5 || s[n] || *s == '0')
+		return -EINVAL;
+	unsigned long v = strtoul(s, NULL, 10);
+	if (v > UINT16_MAX)
+		return -EINVAL;
+	*ret = (uint16_t)v;
+	return 0;
+}
+
+/* --- checks of services --- */
+
+static int check_port(const char *s, size_t len, const char *whole,
+    uint16_t *ret, struct err *err)
+{
+	char port[8] = "";
+	if (len < sizeof(port))
+		memcpy(port, s, len);
+	if (parse_port(port, ret) < 0)
+		return err_set(err, -EINVAL,
+		    "\"%s\" has no port from 1 to 65535, for example "
+		    "\"tcp:2379\"",
+		    spec_show(whole).text);
+	return 0;
+}
+
+int parse_check(const char *s, struct check *ret, struct err *err)
+{
+	*ret = (struct check){.kind = CHECK_SYSTEMD, .text = ""};
+	if (STREQ(s, "systemd"))
+		return 0;
+	if (strncmp(s, "tcp:", 4) == 0) {
+		ret->kind = CHECK_TCP;
+		return check_port(s + 4, strlen(s + 4), s, &ret->port, err);
+	}
+	if (strncmp(s, "http:", 5) == 0) {
+		size_t n = strcspn(s + 5, "/");
+		ret->kind = CHECK_HTTP;
+		ret->text = s[5 + n] ? s + 5 + n : "/";
+		return check_port(s + 5, n, s, &ret->port, err);
+	}
+	if (strncmp(s, "exec:", 5) == 0 && s[5]) {
+		ret->kind = CHECK_COMMAND;
+		ret->text = s + 5;
+		return 0;
+	}
+	return err_set(err, -EINVAL,
+	    "\"%s\" is no check: systemd, tcp:PORT, http:PORT/PATH or "
+	    "exec:COMMAND",
+	    spec_show(s).text);
 }
