@@ -545,6 +545,122 @@ static void a_file_is_written(void)
 	ssh_close(x.s);
 }
 
+static void a_file_of_the_host_is_sent(void)
+{
+	_cleanup_(ran_done) struct ran r = {0}, bad = {0};
+	_cleanup_free_ char *path = in_dir("sent"), *data = NULL;
+	size_t len = 3000001, skipped = 1000;
+	struct seen x;
+
+	NEED_SSHD();
+	connect_sshd(&x);
+	data = xmalloc(len);
+	for (size_t i = 0; i < len; i++)
+		data[i] = (char)(i * 7 + i / 256);
+	CHECK_INT(file_replace(AT_FDCWD, path, data, len, 0600), 0);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK_INT(lseek(fd, (off_t)skipped, SEEK_SET), skipped);
+	run_job(x.s, &r,
+	    (struct ssh_run){
+		.argv = SH("cat"),
+		.has_input_fd = true,
+		.input_fd = fd,
+		.max_output = len,
+	    });
+	turn_until(&r.ended, LONG);
+	CHECK_INT(r.code, 0);
+	CHECK_INT(r.out.len, len - skipped);
+	CHECK(r.out.data &&
+	      memcmp(r.out.data, data + skipped, len - skipped) == 0);
+	/* The offset is shared. */
+	CHECK_INT(lseek(fd, 0, SEEK_CUR), len);
+	close(fd);
+	/* A folder is not to be read. */
+	fd = open(dir, O_RDONLY | O_CLOEXEC);
+	run_job(x.s, &bad,
+	    (struct ssh_run){
+		.argv = SH("cat"), .has_input_fd = true, .input_fd = fd});
+	close(fd);
+	turn_until(&bad.ended, LONG);
+	CHECK_INT(bad.code, -EIO);
+	CHECK(strstr(bad.err.text, "sh: reading what it is to be sent: Is a"));
+	ssh_close(x.s);
+}
+
+static void a_pipe_is_sent_as_it_fills(void)
+{
+	_cleanup_(ran_done) struct ran r = {0}, late = {0}, left = {0};
+	int p[2];
+	struct seen x;
+
+	NEED_SSHD();
+	connect_sshd(&x);
+	CHECK_INT(pipe2(p, O_CLOEXEC), 0);
+	run_job(x.s, &r,
+	    (struct ssh_run){
+		.argv = SH("read a; echo got $a; cat"),
+		.has_input_fd = true,
+		.input_fd = p[0],
+		.output = on_output,
+	    });
+	CHECK_INT(write_all(p[1], "one\n", 4), 0);
+	for (uint64_t t = now_mono(); !r.pieces && now_mono() - t < LONG;)
+		loop_turn(loop, USEC_PER_SEC);
+	CHECK_STR(buf_str(&r.streamed), "got one\n");
+	CHECK_INT(write_all(p[1], "two\n", 4), 0);
+	close(p[1]);
+	turn_until(&r.ended, LONG);
+	CHECK_INT(r.code, 0);
+	CHECK_STR(buf_str(&r.out), "got one\ntwo\n");
+	close(p[0]);
+
+	/* One that nobody fills: time and cancel end it, the session stays. */
+	CHECK_INT(pipe2(p, O_CLOEXEC), 0);
+	run_job(x.s, &late,
+	    (struct ssh_run){
+		.argv = SH("cat"),
+		.has_input_fd = true,
+		.input_fd = p[0],
+		.timeout = 300 * USEC_PER_MSEC,
+	    });
+	turn_until(&late.ended, LONG);
+	CHECK_INT(late.code, -ETIMEDOUT);
+	run_job(x.s, &left,
+	    (struct ssh_run){
+		.argv = SH("cat"), .has_input_fd = true, .input_fd = p[0]});
+	turn_for(100 * USEC_PER_MSEC);
+	ssh_job_cancel(left.job);
+	turn_until(&left.ended, LONG);
+	CHECK_INT(left.code, -ECANCELED);
+	close(p[0]);
+	close(p[1]);
+	CHECK(!x.closed);
+	ssh_close(x.s);
+}
+
+/* What doesn't read to the end is no failure: its status tells. */
+static void a_command_leaves_its_input(void)
+{
+	_cleanup_(ran_done) struct ran r = {0};
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	struct seen x;
+
+	NEED_SSHD();
+	connect_sshd(&x);
+	run_job(x.s, &r,
+	    (struct ssh_run){
+		.argv = SH("head -c 200000 | wc -c; exit 3"),
+		.has_input_fd = true,
+		.input_fd = fd,
+	    });
+	close(fd);
+	turn_until(&r.ended, LONG);
+	CHECK_INT(r.code, 0);
+	CHECK_INT(r.status, 3);
+	CHECK_INT(atol(buf_str(&r.out)), 200000);
+	ssh_close(x.s);
+}
+
 static void a_lock_is_waited_for(void)
 {
 	_cleanup_(ran_done) struct ran a = {0}, b = {0};
@@ -786,6 +902,9 @@ static const struct test_case cases[] = {
     CASE(a_long_command_runs),
     CASE(too_much_is_refused),
     CASE(a_file_is_written),
+    CASE(a_file_of_the_host_is_sent),
+    CASE(a_pipe_is_sent_as_it_fills),
+    CASE(a_command_leaves_its_input),
     CASE(a_lock_is_waited_for),
     CASE(a_killed_server_is_noticed),
     CASE(an_idle_session_is_told),

@@ -56,6 +56,11 @@ struct ssh_run {
 	char *const *argv; /* each word is quoted for the guest's shell */
 	const void *input; /* stdin (copied), or NULL */
 	size_t input_len;
+	/* Or: all that a file or pipe of this host gives, from its offset on.
+	 * The descriptor is duplicated, so the offset of a file is shared: it
+	 * tells how much was sent.  -EIO when it can't be read. */
+	bool has_input_fd;
+	int input_fd;
 	size_t max_output; /* bytes kept of stdout and stderr each;
 			    * 0: 64 KiB; more is dropped, and done's err
 			    * tells it beside code 0 */

@@ -4,6 +4,7 @@
  * the guest's lock around them.  Called by ssh.c; knows no libssh.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "host/ssh_internal.h"
@@ -20,6 +21,7 @@ void ssh_job_free(struct ssh_job *j)
 	if (j->input)
 		explicit_bzero(j->input, j->input_len);
 	free(j->input);
+	util_closep(&j->input_fd);
 	free(j->owned);
 	buf_done(&j->out);
 	buf_done(&j->errout);
@@ -33,7 +35,8 @@ static int job_command(
 	_cleanup_free_ char *argv = strv_quote(r->argv);
 	/* Both busybox's flock and that of util-linux take it so. */
 	const char *lock = r->lock ? "flock " GUEST_LOCK " " : "";
-	const size_t max = r->input_len ? SSH_COMMAND_MAX : SSH_ARGV_MAX;
+	const bool has_input = r->input_len || r->has_input_fd;
+	const size_t max = has_input ? SSH_COMMAND_MAX : SSH_ARGV_MAX;
 
 	if (strlen(argv) > max)
 		return err_set(err, -E2BIG,
@@ -46,7 +49,11 @@ static int job_command(
 		return 0;
 	}
 	j->command = xasprintf("%s%s", lock, argv);
-	if (r->input_len) {
+	if (r->has_input_fd) {
+		j->input_fd = fcntl(r->input_fd, F_DUPFD_CLOEXEC, 3);
+		if (j->input_fd < 0)
+			return err_errno(err, -errno, "%s: its input", j->name);
+	} else if (r->input_len) {
 		j->input = xmalloc(r->input_len);
 		memcpy(j->input, r->input, r->input_len);
 		j->input_len = r->input_len;
@@ -61,6 +68,7 @@ int ssh_job_new(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
 	int rc;
 
 	j->ssh = s;
+	j->input_fd = -1;
 	j->name = xstrdup(r->argv[0]);
 	j->max_output = r->max_output ? r->max_output : SSH_OUTPUT_KEPT;
 	j->timeout = r->timeout ? r->timeout : DEFAULT_TIMEOUT;

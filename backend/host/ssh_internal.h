@@ -58,6 +58,7 @@ struct ssh_job {
 	char *name;    /* of the program, for sentences */
 	char *command; /* quoted */
 	char *input;
+	int input_fd; /* -1: `input` is all */
 	size_t input_len, max_output;
 	uint64_t timeout;
 	void (*output)(
@@ -138,7 +139,8 @@ struct ssh_thread {
 	ssh_session session;
 	ssh_event event; /* serves the session's socket once logged in */
 	struct ssh_counter_struct counter;
-	int fd; /* ours until libssh has it */
+	int fd;       /* ours until libssh has it */
+	int input_fd; /* of the job, while more of it is waited for; or -1 */
 	bool connecting;
 	uint64_t heard_bytes, heard_at, asked_at;
 	struct err err; /* why it broke */

@@ -8,8 +8,10 @@
  * from asking: closed by the server -> opening.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "host/ssh_internal.h"
 
@@ -25,7 +27,8 @@ struct run {
 	ssh_channel channel;
 	struct ssh_channel_callbacks_struct callbacks;
 	uint64_t until, ended_at;
-	size_t sent;
+	size_t sent; /* of job's input, which is a piece when it has input_fd */
+	int input_error;
 	bool asked, eof_sent, ended, closed_there;
 	char piece[SSH_PIECE];
 };
@@ -95,12 +98,43 @@ static bool take_output(struct run *r, bool is_stderr)
 	return true;
 }
 
+/* More of a file or a pipe, when there is some: 1; 0: not yet, or no more. */
+static int next_piece(struct run *r)
+{
+	struct ssh_job *j = r->j;
+	struct pollfd p = {.fd = j->input_fd, .events = POLLIN};
+	ssize_t n;
+
+	if (poll(&p, 1, 0) <= 0) {
+		r->t->input_fd = j->input_fd;
+		return 0;
+	}
+	if (!j->input)
+		j->input = xmalloc(SSH_PIECE);
+	n = read(j->input_fd, j->input, SSH_PIECE);
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return 0;
+	if (n < 0)
+		r->input_error = -errno;
+	j->input_len = (size_t)MAX(n, 0);
+	r->sent = 0;
+	if (n <= 0)
+		util_closep(&j->input_fd);
+	return n > 0;
+}
+
 static bool give_input(struct run *r)
 {
 	struct ssh_job *j = r->j;
 	int n;
 
+	r->t->input_fd = -1;
 	if (r->eof_sent)
+		return false;
+	if (r->sent == j->input_len && j->input_fd >= 0 && !next_piece(r) &&
+	    j->input_fd >= 0)
+		return false;
+	if (r->input_error)
 		return false;
 	if (r->sent < j->input_len) {
 		/* libssh would take in as much as the window lets it. */
@@ -138,6 +172,8 @@ static int move_bytes(struct run *r)
 		moved |= take_output(r, true);
 		if (!closed)
 			moved |= give_input(r);
+		if (r->input_error)
+			return -EIO;
 		if (moved) {
 			rc = ssh_asked(r->t->s, r->j);
 			if (!rc && now_mono() >= r->until)
@@ -271,6 +307,9 @@ static void tell_failure(struct run *r, int rc)
 		    (double)j->timeout / USEC_PER_SEC);
 	else if (rc == -ECANCELED)
 		err_set(&j->err, rc, "%s was cancelled", j->name);
+	else if (r->input_error)
+		err_errno(&j->err, r->input_error,
+		    "%s: reading what it is to be sent", j->name);
 	else if (r->t->err.code)
 		err_set(&j->err, rc, "%s: %s", j->name, r->t->err.text);
 	else
@@ -305,6 +344,7 @@ int ssh_job_run(struct ssh_thread *t, struct ssh_job *j)
 	else if (j->cut)
 		tell_cut(j);
 	r->j = NULL;
+	t->input_fd = -1;
 	ssh_tell_done(j);
 	end_channel(r, rc != 0);
 	if (t->err.code)

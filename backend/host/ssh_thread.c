@@ -66,10 +66,11 @@ static uint64_t wake_at(const struct ssh_thread *t, uint64_t until)
 
 static int poll_until(struct ssh_thread *t, uint64_t now, uint64_t until)
 {
-	struct pollfd p[2] = {
+	struct pollfd p[] = {
 	    {.fd = t->s->thread_fd, .events = POLLIN},
 	    {.fd = t->session ? ssh_get_fd(t->session) : t->fd,
 		.events = POLLIN},
+	    {.fd = t->input_fd, .events = POLLIN},
 	};
 	struct timespec ts;
 	uint64_t left = until - now, count;
@@ -80,7 +81,8 @@ static int poll_until(struct ssh_thread *t, uint64_t now, uint64_t until)
 		p[1].events = POLLOUT;
 	ts.tv_sec = (time_t)(left / USEC_PER_SEC);
 	ts.tv_nsec = (long)(left % USEC_PER_SEC) * 1000;
-	if (ppoll(p, 2, until == USEC_NEVER ? NULL : &ts, NULL) < 0 &&
+	if (ppoll(p, ARRAY_SIZE(p), until == USEC_NEVER ? NULL : &ts, NULL) <
+		0 &&
 	    errno != EINTR)
 		return -errno;
 	if (p[0].revents)
@@ -357,7 +359,7 @@ static void register_wait(void)
 
 static void *thread_main(void *userdata)
 {
-	struct ssh_thread t = {.s = userdata, .fd = -1};
+	struct ssh_thread t = {.s = userdata, .fd = -1, .input_fd = -1};
 	struct err err = ERR_INIT;
 
 	if (log_on(&t, &err)) {
