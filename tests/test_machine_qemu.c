@@ -772,6 +772,145 @@ static void makes_disks(void)
 	rig_free(&r);
 }
 
+static uint64_t file_size(const char *path)
+{
+	struct stat st;
+
+	CHECK_INT(stat(path, &st), 0);
+	return (uint64_t)st.st_size;
+}
+
+/* As many as there can be: each is made, and grown by its name. */
+static void takes_many_disks(void)
+{
+	struct rig r;
+	struct machine_look look;
+	struct machine_disk disks[DISKS_MAX];
+	char names[DISKS_MAX][16], paths[DISKS_MAX][256];
+
+	if (!rig_new(&r))
+		SKIP("QEMU is not installed");
+	disks[0] = r.disks[0];
+	for (size_t i = 1; i < DISKS_MAX; i++) {
+		snprintf(names[i], sizeof(names[i]), "volume-%zu", i);
+		snprintf(
+		    paths[i], sizeof(paths[i]), "%s/%s.raw", r.state, names[i]);
+		disks[i] = (struct machine_disk){.name = names[i],
+		    .path = paths[i],
+		    .format = FORMAT_RAW,
+		    .size = i * MIB};
+	}
+	r.slice.disks = disks;
+	r.slice.n_disks = DISKS_MAX;
+	CHECK_INT(rig_start(&r), 0);
+	CHECK(rig_shows(&r, MARK_WAITING)); /* the first one boots */
+	CHECK_INT(file_size(paths[3]), 3 * MIB);
+	CHECK_INT(file_size(paths[DISKS_MAX - 1]), (DISKS_MAX - 1) * MIB);
+	/* The next daemon's slice has fewer, in another order, and one that the
+	 * machine was not started with. */
+	rig_daemon_dies(&r);
+	rig_open(&r);
+	CHECK_INT(rig_observe(&r), 0);
+	disks[2].size = 40 * MIB;
+	disks[1] = disks[DISKS_MAX - 1];
+	disks[1].size = 30 * MIB;
+	disks[3].name = "later";
+	disks[3].size = 50 * MIB;
+	r.slice.n_disks = 4;
+	CHECK_INT(rig_apply(&r), 0);
+	CHECK_INT(file_size(paths[1]), 1 * MIB);
+	CHECK_INT(file_size(paths[2]), 40 * MIB);
+	CHECK_INT(file_size(paths[3]), 3 * MIB);
+	CHECK_INT(file_size(paths[DISKS_MAX - 1]), 30 * MIB);
+	rig_look(&r, &look);
+	CHECK_INT(look.disk_size, 1 * MIB);
+	rig_free(&r);
+}
+
+/* Two machines on one file would destroy it; what is only read can be shared,
+ * and neither made, grown nor written to. */
+static void disks_are_not_shared(void)
+{
+	struct rig a, b;
+	struct machine_disk disks[2];
+	char payload[256];
+
+	if (!rig_new(&a))
+		SKIP("QEMU is not installed");
+	CHECK(rig_new(&b));
+	snprintf(payload, sizeof(payload), "%s/payload.tar", a.dir);
+	disks[0] = a.disks[0];
+	disks[1] = (struct machine_disk){.name = "payload",
+	    .path = payload,
+	    .format = FORMAT_RAW,
+	    .size = 64 * MIB,
+	    .readonly = true};
+	a.slice.disks = disks;
+	a.slice.n_disks = 2;
+	CHECK_INT(rig_start(&a), -ENOENT);
+	CHECK(access(payload, F_OK) < 0);
+	int fd = open(payload, O_WRONLY | O_CREAT | O_CLOEXEC, 0400);
+	/* Neither its size nor its first bytes are those of a disk. */
+	CHECK_INT(write_all(fd, "QFI\xfb and so on", 15), 0);
+	close(fd);
+	CHECK_INT(rig_start(&a), 0);
+	CHECK(rig_shows(&a, MARK_WAITING));
+	CHECK_INT(rig_apply(&a), 0);
+	CHECK_INT(file_size(payload), 15);
+
+	b.disks[0].path = a.disk;
+	CHECK_INT(rig_start(&b), -EIO);
+	CHECK(strstr(err_text(&b.err), "another process using the image"));
+	b.disks[0].path = b.disk;
+	struct machine_disk shared[2] = {b.disks[0], disks[1]};
+	b.slice.disks = shared;
+	b.slice.n_disks = 2;
+	CHECK_INT(rig_start(&b), 0);
+	CHECK(rig_shows(&b, MARK_WAITING));
+	rig_free(&b);
+	rig_free(&a);
+}
+
+/* A system that says nothing on its console is started, adopted and stopped as
+ * any other; by UEFI too, whose variables are its own. */
+static void silent_machines(void)
+{
+	struct rig r;
+	struct machine_look look;
+
+	for (int uefi = 0; uefi < 2; uefi++) {
+		if (!rig_new(&r))
+			SKIP("QEMU is not installed");
+		if (uefi && qemu_uefi_check(&r.err) < 0) {
+			rig_free(&r);
+			SKIP("ovmf is not installed");
+		}
+		int fd = open(r.disk, O_WRONLY | O_TRUNC | O_CLOEXEC);
+		CHECK_INT(ftruncate(fd, 1 << 20), 0);
+		close(fd);
+		r.slice.memory = 256 * MIB;
+		r.slice.identity = false;
+		r.slice.from_disk = true;
+		r.slice.firmware = uefi ? FIRMWARE_UEFI : FIRMWARE_DIRECT;
+		CHECK_INT(rig_start(&r), 0);
+		rig_look(&r, &look);
+		pid_t pid = look.pid;
+		rig_daemon_dies(&r);
+		rig_open(&r);
+		CHECK_INT(rig_observe(&r), 0);
+		rig_look(&r, &look);
+		CHECK_INT(look.state, MACHINE_RUNNING);
+		CHECK_INT(look.pid, pid);
+		CHECK_INT(look.disk_size, 1 << 20);
+		CHECK(!look.marked);
+		_cleanup_free_ char *vars =
+		    xasprintf("%s/launch-1/vars.fd", r.run);
+		CHECK_INT(access(vars, F_OK), uefi ? 0 : -1);
+		CHECK_INT(rig_stop(&r, true), 0);
+		rig_free(&r);
+	}
+}
+
 static void console_is_bounded(void)
 {
 	struct rig r;
@@ -896,6 +1035,9 @@ static const struct test_case cases[] = {
     CASE(says_what_is_wrong),
     CASE(changes_live),
     CASE(makes_disks),
+    CASE(takes_many_disks),
+    CASE(disks_are_not_shared),
+    CASE(silent_machines),
     CASE(console_is_bounded),
     CASE(typing_has_a_limit),
     CASE(three_runs_are_kept),

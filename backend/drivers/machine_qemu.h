@@ -11,6 +11,7 @@
  *   machine_qemu_check.c     what is wrong before anything starts
  *   machine_qemu_accel.c     KVM or not, asked once for all machines
  *   machine_qemu_disk.c      disk files: made, grown
+ *   machine_qemu_firmware.c  UEFI: where it is, its variables
  *   machine_qemu_console.c   the console's log and its socket
  *   machine_qemu_identity.c  the second serial port
  *   machine_qemu_record.c    what is remembered in the launch folder
@@ -26,7 +27,8 @@
 extern const struct machine_driver machine_qemu;
 
 #define QEMU_PROGRAM "qemu-system-x86_64"
-#define DISKS_MAX    8
+#define DISKS_MAX    (VOLUMES_MAX + 3) /* the disk, a payload, a seed */
+#define SERIAL_MAX   20                /* of a disk: virtio-blk */
 /* libvdeplug puts its own socket beside the switch's: "/.<pid>-<number>", cut
  * off at sockaddr_un's 108 bytes without a word. */
 #define ENDPOINT_MAX 91
@@ -43,8 +45,10 @@ struct qemu_argv {
 char **qemu_argv(const struct machine_slice *s, const struct qemu_argv *o);
 /* A uuid that stays the same for the same node: machine-id, DHCP. */
 void qemu_uuid(const char *state_dir, const char *name, char ret[37]);
-/* The virtio serial of a disk, at most 20 bytes. */
-void qemu_disk_serial(const char *disk_name, char ret[21]);
+/* The virtio serial of a disk; borrowed. */
+const char *qemu_disk_serial(const char *disk_name);
+/* Does UEFI boot it?  A kernel that is given needs no firmware but ours. */
+bool qemu_boots_uefi(const struct machine_slice *s);
 
 struct machine_slice *qemu_slice_copy(const struct machine_slice *s);
 void qemu_slice_free(struct machine_slice *s);
@@ -86,6 +90,16 @@ void qemu_disk_job_free(struct qemu_disk_job *j);
  * format. */
 int qemu_disk_size(
     const char *path, enum disk_format format, uint64_t *ret, struct err *err);
+
+/* --- firmware: machine_qemu_firmware.c --------------------------------------
+ */
+
+#define UEFI_VARS "vars.fd" /* in the launch folder */
+/* The code of UEFI; it is shared and never written to. */
+const char *qemu_uefi_code(void);
+int qemu_uefi_check(struct err *err);
+/* Puts a fresh copy of its variables into the launch folder. */
+int qemu_uefi_prepare(int folder, struct err *err);
 
 /* --- console: machine_qemu_console.c ----------------------------------------
  */
@@ -205,7 +219,10 @@ struct qemu {
 	bool out_of_space; /* paused by QEMU until the host has room */
 	bool live;         /* a start has come to links and sizes */
 	unsigned kills;    /* steps taken to end it */
-	uint64_t disk_size[DISKS_MAX];
+	struct {
+		char name[SERIAL_MAX + 1]; /* "" where there is none */
+		uint64_t size;             /* that the guest sees */
+	} disks[DISKS_MAX];
 	size_t n_disks;
 	unsigned live_step;
 };

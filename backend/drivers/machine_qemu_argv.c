@@ -5,7 +5,8 @@
  * they are short whatever that folder's path is.
  *
  * PCI slots are fixed, so that a device has the same place in every run:
- * 2 management NIC, 3 random numbers, 4 pvpanic, 8.. disks, 16.. NICs.
+ * 2 management NIC, 3 random numbers, 4 pvpanic, 8.. disks (eight slots, one
+ * function of each after the other), 16.. NICs.
  */
 #include <stdio.h>
 
@@ -16,9 +17,9 @@
 #define SLOT_RNG        0x3
 #define SLOT_PVPANIC    0x4
 #define SLOT_DISKS      0x8
+#define SLOTS_DISKS     8
 #define SLOT_NICS       0x10
 #define MTU_DEFAULT     1500
-#define SERIAL_MAX      20 /* virtio-blk */
 
 /* Without an image's own command line and without our init. */
 #define PLAIN_CMDLINE "console=ttyS0,115200"
@@ -39,12 +40,14 @@ static void push2(char ***v, const char *option, const char *value)
 	strv_push(v, value);
 }
 
-void qemu_disk_serial(const char *disk_name, char ret[21])
+const char *qemu_disk_serial(const char *disk_name)
 {
-	if (STREQ(disk_name, "disk"))
-		snprintf(ret, SERIAL_MAX + 1, "%s", DISK_SERIAL);
-	else
-		snprintf(ret, SERIAL_MAX + 1, "rackfs-%s", disk_name);
+	return STREQ(disk_name, "disk") ? DISK_SERIAL : disk_name;
+}
+
+bool qemu_boots_uefi(const struct machine_slice *s)
+{
+	return !s->kernel && s->firmware == FIRMWARE_UEFI;
 }
 
 void qemu_uuid(const char *state_dir, const char *name, char ret[37])
@@ -66,7 +69,9 @@ void qemu_uuid(const char *state_dir, const char *name, char ret[37])
 static void add_base(
     char ***v, const struct machine_slice *s, const struct qemu_argv *o)
 {
-	push2(v, "-M", "pc,hpet=off");
+	push2(v, "-M",
+	    qemu_boots_uefi(s) ? "q35,hpet=off,pflash0=code,pflash1=vars"
+			       : "pc,hpet=off");
 	push2(v, "-accel", o->kvm ? "kvm" : "tcg,thread=multi");
 	push2(v, "-cpu", o->kvm ? "host" : "max");
 	strv_push(v, "-smp");
@@ -114,10 +119,27 @@ static void add_control(char ***v, const struct machine_slice *s)
 	strv_pushf(v, "pvpanic-pci,addr=0x%x", SLOT_PVPANIC);
 }
 
+static void add_uefi(char ***v)
+{
+	_cleanup_buf_ struct buf code = {0};
+
+	buf_puts(&code, "{\"driver\":\"raw\",\"node-name\":\"code\","
+			"\"read-only\":true,\"file\":{\"driver\":\"file\","
+			"\"filename\":");
+	buf_json_string(&code, qemu_uefi_code());
+	buf_puts(&code, "}}");
+	push2(v, "-blockdev", buf_str(&code));
+	push2(v, "-blockdev",
+	    "{\"driver\":\"raw\",\"node-name\":\"vars\",\"file\":{\"driver\":"
+	    "\"file\",\"filename\":\"" UEFI_VARS "\"}}");
+}
+
 static void add_boot(char ***v, const struct machine_slice *s)
 {
 	_cleanup_buf_ struct buf line = {0};
 
+	if (qemu_boots_uefi(s))
+		add_uefi(v);
 	if (!s->kernel)
 		return;
 	push2(v, "-kernel", s->kernel);
@@ -126,7 +148,8 @@ static void add_boot(char ***v, const struct machine_slice *s)
 	if (s->cmdline)
 		buf_puts(&line, s->cmdline);
 	else
-		buf_puts(&line, s->identity ? NETBOOT_CMDLINE : PLAIN_CMDLINE);
+		buf_puts(&line, s->identity && !s->from_disk ? NETBOOT_CMDLINE
+							     : PLAIN_CMDLINE);
 	if (s->cmdline_extra && s->cmdline_extra[0])
 		buf_printf(&line, " %s", s->cmdline_extra);
 	push2(v, "-append", buf_str(&line));
@@ -178,27 +201,44 @@ static void add_nic(char ***v, const struct machine_nic *n, unsigned i)
 	strv_pushf(v, "hubport,id=hv%u,hubid=%u,netdev=v%u", i, i, i);
 }
 
-static void add_disk(char ***v, const struct machine_slice *s,
-    const struct machine_disk *d, unsigned i)
+/* The format is always told and never guessed from what a guest may have
+ * written. */
+static void add_blockdev(char ***v, const struct machine_disk *d, unsigned i)
 {
 	_cleanup_buf_ struct buf b = {0};
-	char serial[21];
 
+	buf_printf(&b, "{\"driver\":\"%s\",\"node-name\":\"disk%u.%s\",",
+	    disk_format_name(d->format), i, d->name);
 	/* Writes go through the host's cache and a flush of the guest is a
 	 * flush of the file: safe, and as fast as safe can be. */
-	buf_printf(&b,
-	    "{\"driver\":\"%s\",\"node-name\":\"disk%u\",\"discard\":\"unmap\","
-	    "\"detect-zeroes\":\"unmap\",\"file\":{\"driver\":\"file\","
-	    "\"discard\":\"unmap\",\"filename\":",
-	    disk_format_name(d->format), i);
+	buf_puts(&b, d->readonly
+			 ? "\"read-only\":true,\"file\":{\"driver\":\"file\","
+			 : "\"discard\":\"unmap\",\"detect-zeroes\":\"unmap\","
+			   "\"file\":{\"driver\":\"file\","
+			   "\"discard\":\"unmap\",");
+	buf_puts(&b, "\"filename\":");
 	buf_json_string(&b, d->path);
 	buf_puts(&b, "}}");
 	push2(v, "-blockdev", buf_str(&b));
-	qemu_disk_serial(d->name, serial);
-	strv_push(v, "-device");
-	strv_pushf(v,
-	    "virtio-blk-pci,id=vd%u,drive=disk%u,serial=%s,addr=0x%x%s", i, i,
-	    serial, SLOT_DISKS + i, i == 0 && !s->kernel ? ",bootindex=0" : "");
+}
+
+static void add_disk(char ***v, const struct machine_slice *s, unsigned i)
+{
+	const struct machine_disk *d = &s->disks[i];
+	_cleanup_buf_ struct buf b = {0};
+	unsigned function = i / SLOTS_DISKS;
+
+	add_blockdev(v, d, i);
+	buf_printf(&b, "virtio-blk-pci,id=vd%u,drive=disk%u.%s,serial=%s,", i,
+	    i, d->name, qemu_disk_serial(d->name));
+	buf_printf(&b, "addr=0x%x", SLOT_DISKS + i % SLOTS_DISKS);
+	if (function)
+		buf_printf(&b, ".%u", function);
+	else if (s->n_disks > i + SLOTS_DISKS)
+		buf_puts(&b, ",multifunction=on");
+	if (i == 0 && !s->kernel)
+		buf_puts(&b, ",bootindex=0");
+	push2(v, "-device", buf_str(&b));
 }
 
 char **qemu_argv(const struct machine_slice *s, const struct qemu_argv *o)
@@ -212,6 +252,6 @@ char **qemu_argv(const struct machine_slice *s, const struct qemu_argv *o)
 	for (size_t i = 0; i < s->n_nics; i++)
 		add_nic(&v, &s->nics[i], (unsigned)i);
 	for (size_t i = 0; i < s->n_disks; i++)
-		add_disk(&v, s, &s->disks[i], (unsigned)i);
+		add_disk(&v, s, (unsigned)i);
 	return v;
 }

@@ -5,6 +5,7 @@
  * waiting; who holds a port is looked up only when one is taken.
  */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -162,16 +163,63 @@ static int check_nic(const struct machine_nic *n, struct err *err)
 	return 0;
 }
 
+/* What names QEMU's node and serves as serial. */
+static int check_disk_name(const struct machine_disk *d, struct err *err)
+{
+	const char *serial = qemu_disk_serial(d->name);
+
+	if (strlen(serial) > SERIAL_MAX)
+		return err_set(err, -ENAMETOOLONG,
+		    "the disk \"%s\": its name is its serial number, and that "
+		    "has at most %d characters: give it a shorter one",
+		    d->name, SERIAL_MAX);
+	for (const char *c = d->name; *c; c++)
+		if (!isalnum((unsigned char)*c) && !strchr("-._", *c))
+			return err_set(err, -EINVAL,
+			    "the disk \"%s\": its name is its serial number, "
+			    "of letters, digits, \"-\", \".\" and \"_\"",
+			    d->name);
+	if (!serial[0])
+		return err_set(err, -EINVAL, "a disk without a name");
+	return 0;
+}
+
+static int check_disks(const struct machine_slice *s, struct err *err)
+{
+	for (size_t i = 0; i < s->n_disks; i++) {
+		const struct machine_disk *d = &s->disks[i];
+		int r = check_disk_name(d, err);
+		if (r >= 0 && d->readonly)
+			r = check_file(d->name, d->path, err);
+		if (r < 0)
+			return r;
+		for (size_t k = 0; k < i; k++)
+			if (STREQ(qemu_disk_serial(d->name),
+				qemu_disk_serial(s->disks[k].name)))
+				return err_set(err, -EINVAL,
+				    "the disks \"%s\" and \"%s\" have the "
+				    "same serial number: name one otherwise",
+				    s->disks[k].name, d->name);
+	}
+	if (s->from_disk && (s->n_disks == 0 || s->disks[0].readonly))
+		return err_set(
+		    err, -EINVAL, "it is to boot from its disk, and has none");
+	return 0;
+}
+
 int qemu_check(const struct machine_slice *s, struct err *err)
 {
-	int r = 0;
+	int r;
 
 	if (s->n_nics > NICS_MAX || s->n_disks > DISKS_MAX ||
 	    s->n_forwards > FORWARDS_MAX)
 		return err_set(err, -E2BIG,
 		    "a machine takes %d NICs, %d disks and %d forwards",
 		    NICS_MAX, DISKS_MAX, FORWARDS_MAX);
-	if (s->kernel)
+	r = check_disks(s, err);
+	if (r >= 0 && qemu_boots_uefi(s))
+		r = qemu_uefi_check(err);
+	if (r >= 0 && s->kernel)
 		r = check_file("kernel", s->kernel, err);
 	if (r >= 0 && s->initrd)
 		r = check_file("initrd", s->initrd, err);

@@ -54,14 +54,23 @@ static uint64_t wanted_size(const struct machine_disk *d)
 	return (d->size + 511) / 512 * 512;
 }
 
+/* The disk of the slice that runs as q->disks[i], or NULL.  A machine may have
+ * been started with others, so their order says nothing. */
+static const struct machine_disk *wanted_disk(const struct qemu *q, size_t i)
+{
+	for (size_t k = 0; q->disks[i].size && k < q->slice->n_disks; k++)
+		if (STREQ(q->slice->disks[k].name, q->disks[i].name))
+			return &q->slice->disks[k];
+	return NULL;
+}
+
 static size_t differs_size(const struct qemu *q)
 {
-	size_t n = MIN(q->slice->n_disks, q->n_disks);
-
-	for (size_t i = 0; i < n; i++)
-		if (q->disk_size[i] &&
-		    q->disk_size[i] < wanted_size(&q->slice->disks[i]))
+	for (size_t i = 0; i < q->n_disks; i++) {
+		const struct machine_disk *d = wanted_disk(q, i);
+		if (d && !d->readonly && q->disks[i].size < wanted_size(d))
 			return i;
+	}
 	return SIZE_MAX;
 }
 
@@ -174,16 +183,16 @@ static void on_resized(
 
 	if (q->finished || i == SIZE_MAX)
 		return;
-	const struct machine_disk *d = &q->slice->disks[i];
+	const struct machine_disk *d = wanted_disk(q, i);
 	if (code < 0) {
 		refuse(q, "disk: can't be grown: ", d->path, code, err);
 		return;
 	}
-	q->disk_size[i] = wanted_size(d);
-	q->look.disk_size = q->disk_size[0];
+	q->disks[i].size = wanted_size(d);
+	q->look.disk_size = q->disks[0].size;
 	qemu_changed(q);
 	qemu_log(q, "%s: grown to %llu bytes", d->name,
-	    (unsigned long long)q->disk_size[i]);
+	    (unsigned long long)q->disks[i].size);
 	qemu_live_next(q);
 }
 
@@ -191,8 +200,9 @@ static int resize(struct qemu *q, size_t i)
 {
 	_cleanup_buf_ struct buf b = {0};
 
-	buf_printf(&b, "{\"node-name\":\"disk%zu\",\"size\":%llu}", i,
-	    (unsigned long long)wanted_size(&q->slice->disks[i]));
+	buf_printf(&b, "{\"node-name\":\"disk%zu.%s\",\"size\":%llu}", i,
+	    q->disks[i].name,
+	    (unsigned long long)wanted_size(wanted_disk(q, i)));
 	return qemu_ask(q, "block_resize", buf_str(&b), on_resized);
 }
 

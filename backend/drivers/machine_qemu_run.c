@@ -4,6 +4,7 @@
  * connected as they appear, and again when they break; its stderr goes into
  * the node's log; its end is seen by pidfd and read from what it left.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -121,6 +122,12 @@ void qemu_ask_status(struct qemu *q)
 	ask(q, "query-status", NULL, on_status, true);
 }
 
+static void forget_disks(struct qemu *q)
+{
+	memset(q->disks, 0, sizeof(q->disks));
+	q->n_disks = 0;
+}
+
 static void on_nodes(
     struct qemu *q, int code, const char *result, const struct err *err)
 {
@@ -130,19 +137,24 @@ static void on_nodes(
 	if (code < 0)
 		return;
 	nodes = json_loads(result, 0, NULL);
-	q->n_disks = 0;
+	forget_disks(q);
 	json_array_foreach (nodes, i, node) {
-		const char *name =
+		const char *node_name =
 		    json_string_value(json_object_get(node, "node-name"));
+		char name[SERIAL_MAX + 1];
 		unsigned n;
-		if (!name || sscanf(name, "disk%u", &n) != 1 || n >= DISKS_MAX)
+		static_assert(SERIAL_MAX == 20, "the width below");
+		if (!node_name ||
+		    sscanf(node_name, "disk%u.%20s", &n, name) != 2 ||
+		    n >= DISKS_MAX)
 			continue;
-		q->disk_size[n] = (uint64_t)json_integer_value(json_object_get(
+		memcpy(q->disks[n].name, name, sizeof(name));
+		q->disks[n].size = (uint64_t)json_integer_value(json_object_get(
 		    json_object_get(node, "image"), "virtual-size"));
 		q->n_disks = MAX(q->n_disks, (size_t)n + 1);
 	}
 	json_decref(nodes);
-	q->look.disk_size = q->n_disks ? q->disk_size[0] : 0;
+	q->look.disk_size = q->disks[0].size;
 	q->sizes_known = true;
 	qemu_progressed(q);
 	qemu_changed(q);
@@ -304,7 +316,7 @@ void qemu_detach(struct qemu *q)
 	q->status_known = q->running = q->sizes_known = false;
 	q->out_of_space = false;
 	q->kills = 0;
-	q->n_disks = 0;
+	forget_disks(q);
 }
 
 static void on_ended(int code, int status, void *userdata)

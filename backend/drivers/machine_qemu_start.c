@@ -62,6 +62,8 @@ static int prepare(int folder, void *userdata, struct err *err)
 	    mkfifoat(folder, "console.in", 0600) < 0)
 		return err_errno(err, -errno, "the console's FIFO");
 	int r = qemu_record_events(folder, &q->events_fifo, err);
+	if (r >= 0 && qemu_boots_uefi(q->slice))
+		r = qemu_uefi_prepare(folder, err);
 	if (r < 0)
 		return r;
 	r = qemu_record_save(folder, &q->record);
@@ -149,6 +151,9 @@ static void next_disk(struct qemu *q)
 	struct err err = ERR_INIT;
 	int r;
 
+	/* What is only read is there: qemu_check(). */
+	while (q->disk < q->slice->n_disks && q->slice->disks[q->disk].readonly)
+		q->disk++;
 	op_progress(q->op, -1, "%s",
 	    q->disk < q->slice->n_disks ? "disk file" : "QEMU");
 	if (q->disk < q->slice->n_disks)

@@ -246,6 +246,18 @@ static void check_qemu(struct doctor *d)
 		doctor_report(d, OK, "qemu", NULL, "%s", words);
 }
 
+static void check_ovmf(struct doctor *d)
+{
+	static const char code[] = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+
+	if (access(code, R_OK) == 0)
+		doctor_report(d, OK, "ovmf", NULL, "%s", code);
+	else
+		doctor_report(d, WARN, "ovmf", "sudo apt-get install ovmf",
+		    "nodes with boot.firmware \"uefi\" can't start: no %s",
+		    code);
+}
+
 static void check_machine_tools(struct doctor *d)
 {
 	static const struct tool tools[] = {
@@ -309,6 +321,7 @@ int doctor_run(FILE *out)
 	    check_allow_other,
 	    check_kvm,
 	    check_qemu,
+	    check_ovmf,
 	    check_machine_tools,
 	    check_image_tools,
 	    check_libc,
