@@ -60,10 +60,14 @@ static void take_image(struct image *i, const char *words)
 	int len = blank ? (int)(blank - words) : 0;
 
 	if (!len || words[0] != '/' ||
-	    (size_t)len + sizeof("/kernel") > sizeof(f->kernel))
+	    (size_t)len + sizeof("/disk-initrd") > sizeof(f->kernel))
 		return;
 	snprintf(f->kernel, sizeof(f->kernel), "%.*s/kernel", len, words);
 	snprintf(f->initrd, sizeof(f->initrd), "%.*s/initrd", len, words);
+	snprintf(f->disk_initrd, sizeof(f->disk_initrd), "%.*s/disk-initrd",
+	    len, words);
+	snprintf(
+	    f->modules, sizeof(f->modules), "%.*s/modules.tar", len, words);
 	snprintf(f->version, sizeof(f->version), "%s", blank + 1);
 	f->ready = true;
 }

@@ -10,7 +10,9 @@
 #
 # Extra packages go in whole, with what they depend on.  On stdout:
 #   progress PERCENT WORDS
-#   image DIRECTORY DIGEST      at the end: it holds kernel, initrd, manifest
+#   image DIRECTORY DIGEST      at the end: it holds kernel, initrd, manifest,
+#                               disk-initrd (boots an installed system) and
+#                               modules.tar (for one without a kernel)
 # --check builds nothing: exit status 3 when the cache has no such image.
 
 set -Eeuo pipefail
@@ -49,7 +51,7 @@ check_tools() {
 	local t missing=() packages=()
 	local -A from=([apt-get]=apt [dpkg-deb]=dpkg [readelf]=binutils
 		[objcopy]=binutils [gcc]=gcc [cpio]=cpio [zstd]=zstd
-		[flock]=util-linux)
+		[flock]=util-linux [depmod]=kmod [tar]=tar)
 	for t in "${!from[@]}"; do
 		command -v "$t" >/dev/null && continue
 		missing+=("$t")
@@ -127,8 +129,8 @@ digest_inputs() {
 }
 
 digest_scripts() {
-	(cd "$here" && sha256sum build-image.sh packages modules init inittab \
-		inittab.ssh poweroff rackfs-console rackfs-net rackfs-ready \
+	(cd "$here" && sha256sum build-image.sh packages modules init disk-init \
+		inittab inittab.ssh poweroff rackfs-console rackfs-net rackfs-ready \
 		rackfs-sshd guest.c guest_frame.c guest_frame.h)
 	(cd "$headers" && sha256sum identity.h)
 	gcc --version | head -n 1
@@ -284,7 +286,8 @@ module_built_in() {
 		END { exit !found }' "$tree/usr/lib/modules/$release/modules.builtin"
 }
 
-# Copies a module after what it depends on, and appends its name to the list.
+# Copies a module below $into after what it depends on, and appends its name to
+# the list.
 module() { # name list optional
 	local path dep file
 	[ -z "${loaded[${1//-/_}]:-}" ] || return 0
@@ -295,7 +298,7 @@ module() { # name list optional
 		die "the kernel $release has no module $1"
 	fi
 	loaded[${1//-/_}]=1
-	file=$root/usr/lib/modules/$release/${path%.ko*}.ko
+	file=$into/usr/lib/modules/$release/${path%.ko*}.ko
 	mkdir -p "$(dirname "$file")"
 	case $path in
 	*.xz) xz -dc "$tree/usr/lib/modules/$release/$path" >"$file" ;;
@@ -307,28 +310,36 @@ module() { # name list optional
 		module "$dep" "$2" ""
 	done < <(objcopy -O binary -j .modinfo "$file" /dev/stdout |
 		tr '\0' '\n' | sed -n 's/^depends=//p' | tr -s ',' '\n' | sed '/^$/d')
-	echo "/lib/modules/$release/${path%.ko*}.ko" >>"$root/etc/rackfs/modules.$2"
+	echo "/lib/modules/$release/${path%.ko*}.ko" >>"$2"
 }
 
-take_modules() {
-	local when words w
-	declare -gA loaded=()
+find_kernel() {
 	release=$(cd "$tree/usr/lib/modules" && ls)
 	case $release in
 	'' | *[[:space:]]*) die "not one kernel in the packages: '$release'" ;;
 	esac
 	(cd "$tree/usr/lib/modules/$release" &&
 		find kernel -name '*.ko*' | sort) >"$scratch/modules"
+}
+
+# The modules of some lines of the table, and a list of each for who loads them.
+take_modules() { # tree line...
+	local into=$1 when words w
+	local -A loaded=()
+	shift
+	mkdir -p "$into/etc/rackfs"
 	while read -r when words; do
+		[[ " $* " = *" $when "* ]] || continue
 		for w in $words; do
 			case $w in
-			\?*) module "${w#?}" "$when" optional ;;
-			*) module "$w" "$when" "" ;;
+			\?*) module "${w#?}" \
+				"$into/etc/rackfs/modules.$when" optional ;;
+			*) module "$w" "$into/etc/rackfs/modules.$when" "" ;;
 			esac
 		done
 	done < <(table "$here/modules")
 	cp "$tree/usr/lib/modules/$release"/modules.{builtin,order} \
-		"$root/usr/lib/modules/$release/"
+		"$into/usr/lib/modules/$release/"
 }
 
 compile_guest() {
@@ -373,18 +384,55 @@ own_files() {
 		"PRETTY_NAME=\"rackfs netboot, Linux $release\"" >"$e/os-release"
 }
 
-pack() {
+pack_initrd() { # tree file
 	# The epoch for all, so that the same inputs give the same bytes.
-	find "$root" -exec touch -h -d @0 {} +
-	(cd "$root" && find . -mindepth 1 | sort |
+	find "$1" -exec touch -h -d @0 {} +
+	(cd "$1" && find . -mindepth 1 | sort |
 		cpio -o -H newc -R 0:0 --quiet --reproducible) >"$scratch/cpio"
-	zstd -q -12 -T1 --no-progress -o "$image/initrd" "$scratch/cpio"
+	zstd -q -12 -T1 --no-progress -o "$2" "$scratch/cpio"
+}
+
+# A small one that finds the root file system of an installed machine and goes
+# over into it.
+disk_initrd() {
+	local d=$scratch/disk path
+	# For take() and link_busybox().
+	local root=$d
+	# shellcheck disable=SC2034
+	local -A have=()
+	mkdir -p "$d"/{dev,proc,sys,run,sysroot}
+	skeleton "$d"
+	for path in bin/busybox sbin/findfs; do
+		take "$path"
+	done
+	link_busybox
+	take_modules "$d" disk
+	install -m 755 "$here/disk-init" "$d/init"
+	pack_initrd "$d" "$image/disk-initrd"
+}
+
+# No entry for lib itself: in an installed system that is a link.
+modules_tar() {
+	local d=$scratch/system
+	skeleton "$d"
+	take_modules "$d" early late more disk system
+	cp "$tree/usr/lib/modules/$release/modules.builtin.modinfo" \
+		"$d/usr/lib/modules/$release/" 2>/dev/null || :
+	depmod -b "$d" "$release" || die "depmod failed for $release"
+	tar -C "$d" -cf "$image/modules.tar" --sort=name --mtime=@0 --owner=0 \
+		--group=0 --numeric-owner --format=ustar "lib/modules/$release"
+}
+
+pack() {
+	pack_initrd "$root" "$image/initrd"
+	disk_initrd
+	modules_tar
 	install -m 644 "$tree/boot/vmlinuz-$release" "$image/kernel"
 	install -m 644 "$scratch/wanted" "$image/packages"
 	{
 		echo "digest $digest"
 		echo "kernel $release"
-		(cd "$image" && sha256sum kernel initrd)
+		(cd "$image" && sha256sum kernel initrd disk-initrd modules.tar)
 		awk '{ gsub("%3a", ":", $2); print "package", $1, $2, $5 }' \
 			"$scratch/wanted"
 	} >"$image/manifest"
@@ -399,7 +447,8 @@ build() {
 	unpack_all
 	progress 70 "collecting files"
 	take_files
-	take_modules
+	find_kernel
+	take_modules "$root" early late more
 	compile_guest
 	own_files
 	link_busybox
@@ -429,7 +478,10 @@ prune() {
 
 # Is an image in the cache with all that it is made of?
 whole() { # directory
-	[ -s "$1/manifest" ] && [ -s "$1/kernel" ] && [ -s "$1/initrd" ]
+	local f
+	for f in manifest kernel initrd disk-initrd modules.tar; do
+		[ -s "$1/$f" ] || return
+	done
 }
 
 build_locked() {

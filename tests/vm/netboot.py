@@ -6,6 +6,7 @@
 import base64
 import os
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -305,10 +306,73 @@ def panics():
         m.kill()
 
 
+INIT = """#!/bin/busybox sh
+echo "installed: $(/bin/busybox uname -r) on $(/bin/busybox grep ' / ' \
+    /proc/mounts | /bin/busybox tail -n 1)"
+/bin/busybox modprobe vfat && /bin/busybox grep vfat /proc/filesystems
+/bin/busybox poweroff -f
+"""
+
+
+def installed_disk():
+    """A file system with an absolute link for its init, as Debian has it, and
+    the modules that come with the image."""
+    for folder in ("bin", "dev", "proc", "sys", "sbin", "usr/lib"):
+        os.makedirs("tree/" + folder)
+    os.symlink("usr/lib", "tree/lib")
+    shutil.copy(shutil.which("busybox"), "tree/bin/busybox")
+    for lib in re.findall(r"(/\S+) \(", subprocess.run(
+            ["ldd", "tree/bin/busybox"], capture_output=True,
+            text=True).stdout):
+        os.makedirs("tree" + os.path.dirname(lib), exist_ok=True)
+        shutil.copy(os.path.realpath(lib), "tree" + lib)
+    with open("tree/usr/lib/toy-init", "w") as f:
+        f.write(INIT)
+    os.chmod("tree/usr/lib/toy-init", 0o755)
+    os.symlink("/usr/lib/toy-init", "tree/sbin/init")
+    subprocess.run(["tar", "-xf", f"{IMAGE}/modules.tar", "-C", "tree"],
+                   check=True)
+    subprocess.run(["/sbin/mke2fs", "-q", "-t", "ext4", "-L", "root", "-d",
+                    "tree", "installed.raw", "128M"], check=True)
+
+
+def boot_disk(words):
+    return subprocess.run(
+        ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display",
+         "none", "-M", "pc,hpet=off", "-accel", "tcg,thread=multi", "-cpu",
+         "max", "-m", "256", "-no-reboot", "-action", "panic=exit-failure",
+         "-device", "pvpanic-pci", "-kernel", f"{IMAGE}/kernel", "-initrd",
+         f"{IMAGE}/disk-initrd", "-append",
+         "console=ttyS0 panic=-1 quiet " + words, "-serial", "stdio",
+         "-drive", "if=none,id=d,file=installed.raw,format=raw", "-device",
+         "virtio-blk-pci,drive=d"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=LIMIT)
+
+
+def disk():
+    installed_disk()
+    r = boot_disk("root=LABEL=root rw")
+    check("the disk-initrd goes over into what is installed",
+          r.returncode == 0 and "installed: 6" in r.stdout and
+          "ext4 rw" in r.stdout, r.stdout[-400:])
+    check("with modules for a system that has no kernel", "\tvfat" in r.stdout,
+          r.stdout[-400:])
+    r = boot_disk("root=LABEL=other rootdelay=1")
+    check("a root that is missing is told, and ends the machine",
+          r.returncode == 1 and
+          "rackfs: there is no LABEL=other after 1 seconds; disks: vda"
+          in " ".join(r.stdout.split()), f"{r.returncode} {r.stdout[-400:]}")
+    r = boot_disk("root=/dev/vda init=/sbin/nothing")
+    check("so is an init that is missing", r.returncode == 1 and
+          "there is no /sbin/nothing in the file system on /dev/vda"
+          in r.stdout, f"{r.returncode} {r.stdout[-400:]}")
+
+
 for key in ("user", "host"):
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key],
                    check=True)
-for run in (by_port, appended, none, panics):
+for run in (by_port, appended, none, panics, disk):
     try:
         run()
     except Exception as e:  # each case is one line, whatever breaks

@@ -31,6 +31,8 @@ mkdir "$T/cache"
 cp -r "$RACKFS_BUILD/cache/debs" "$T/cache/"
 again=$(umask 077 && TZ=Asia/Tokyo build "$T/cache")
 t "the same inputs give the same bytes" cmp "$image/initrd" "$again/initrd"
+t "of the disk-initrd as well" cmp "$image/disk-initrd" "$again/disk-initrd"
+t "and of the modules" cmp "$image/modules.tar" "$again/modules.tar"
 t "and the same manifest" cmp "$image/manifest" "$again/manifest"
 like "progress is told" "$(cat "$T/progress")" '^progress [0-9]+ unpacking '
 is "nothing half made is left" "$(find "$T/cache" -name 'build.*')" ""
