@@ -62,7 +62,9 @@ static struct plan_observed observed(struct node *n)
 	    .launch = l->launch,
 	    .started = l->started,
 	    .last_output = l->last_output,
-	    .marked = l->marked,
+	    /* A console that printed much has given the mark back: one that
+	     * was up has booted. */
+	    .marked = l->marked || (l->launch && l->launch == n->up_launch),
 	    .image_ready = img && img->state == IMAGE_READY,
 	    .image_failed = img && img->state == IMAGE_FAILED,
 	    .networks_up = true,

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 #
-# survive.py MOUNT RUNTIME_DIR KILLS [WHO]: readers, writers, watchers, pollers,
-# a blocked wait and a live console work on fake nodes while the daemon (WHO:
-# daemon, herald or reload) is killed KILLS times.  Each of them checks what it
-# sees; a line "ok ..." or "not ok ..." each.  The nodes r, w, s, a, v, b and c
-# must be there; b waits for an hour, c is up.
+# survive.py MOUNT RUNTIME_DIR KILLS [WHO [PAUSE]]: readers, writers, watchers,
+# pollers, a blocked wait and a live console work while the daemon (WHO: daemon,
+# herald or reload) is killed KILLS times, up to PAUSE seconds apart.  Each of
+# them checks what it sees; a line "ok ..." or "not ok ..." each.  The nodes r,
+# w, s, a, v, b and c must be there; b, a fake one, starts for an hour; c is up
+# and says what is typed.
 import ctypes
 import errno
 import json
@@ -20,6 +21,7 @@ import time
 
 M, R, KILLS = sys.argv[1], sys.argv[2], int(sys.argv[3])
 WHO = sys.argv[4] if len(sys.argv) > 4 else "daemon"
+PAUSE = float(sys.argv[5]) if len(sys.argv) > 5 else 0.15
 IN_MODIFY, IN_CLOSE_WRITE = 2, 8
 libc = ctypes.CDLL(None, use_errno=True)
 over = threading.Event()
@@ -138,6 +140,7 @@ def maker(i):
     if read(M + "/wait/made") != "down\n":
         raise ValueError("a new node")
     timed("rmdir", os.rmdir, M + "/nodes/made")
+    time.sleep(PAUSE)
 
 
 def verbs(i):
@@ -209,7 +212,7 @@ def terminal():
     fd = os.open(node("c", "console"), os.O_RDWR)
     terminal_open.set()
     text = b""
-    while b"the end\n" not in text:
+    while b"the end" not in text:
         piece = os.read(fd, 4096)
         if not piece:
             bad.append("the terminal ended")
@@ -226,7 +229,7 @@ def typist(i):
     timed("type", os.write, fd, b"typed %d\n" % i)
     os.close(fd)
     seen["typed"] = i + 1
-    time.sleep(0.01)
+    time.sleep(PAUSE / 15)
 
 
 # --- who kills ---
@@ -292,14 +295,14 @@ for thread in waiting + working:
 done = 0
 began = time.monotonic()
 while done < KILLS:
-    time.sleep(random.uniform(0.005, 0.15))
+    time.sleep(random.uniform(PAUSE / 30, PAUSE))
     done += kill()
-    if time.monotonic() - began > 4 * KILLS + 60:
+    if time.monotonic() - began > (4 + PAUSE) * KILLS + 60:
         bad.append(f"only {done} of {KILLS} could be killed")
         break
 over.set()
 for thread in working:
-    thread.join(60)
+    thread.join(150)
     if thread.is_alive():
         bad.append(f"{thread.name} hangs")
 
@@ -309,7 +312,9 @@ within(20, f"the watcher did not see {last}", lambda: seen["inotify"] == last)
 within(20, f"the poller did not see {last}", lambda: seen["poll"] == last[0])
 if blocked:
     bad.append(f"the blocked wait ended early: {blocked}")
-write(node("b", "spec"), '{"fake":{"delay":"10ms"}}\n')
+spec = json.loads(read(node("b", "spec")))
+spec["fake"]["delay"] = "10ms"
+write(node("b", "spec"), json.dumps(spec))
 write(node("b", "state"), "off\n")
 # A start that is under way is not broken off; the next daemon knows of none.
 os.kill(pid_of("daemon"), signal.SIGKILL)
