@@ -261,6 +261,20 @@ const struct file *file_of_place(enum place place)
 	return NULL;
 }
 
+bool place_takes_scratch(enum place place)
+{
+	for (size_t i = 0; i < n_files; i++) {
+		if (files[i].place == place && files[i].kind == FILE_DOCUMENT)
+			return true;
+	}
+	return false;
+}
+
+bool file_may_go(const struct file *f)
+{
+	return f->kind == FILE_DOCUMENT && f->document == DOCUMENT_SPEC;
+}
+
 void file_path(const struct file *f, struct buf *ret)
 {
 	if (is_root(f))

@@ -32,6 +32,7 @@ enum file_kind {
 	FILE_STREAM,   /* a text that grows */
 	FILE_CONSOLE,  /* a text that grows, a keyboard, a terminal */
 	FILE_WAIT,     /* a read blocks until the object has settled */
+	FILE_SCRATCH,  /* a temporary file of a tool: scratch.c; in no row */
 	FILE_KINDS
 };
 
@@ -78,6 +79,10 @@ const struct file *file_by_slot(enum object_kind owner, unsigned slot);
 const struct file *file_by_name(enum place place, const char *name);
 /* The row of a place that stands for each object, or NULL. */
 const struct file *file_each(enum place place);
+/* Have tools a file to rewrite there, and so may they make temporary ones? */
+bool place_takes_scratch(enum place place);
+/* Its name may go for a moment (unlink, rename): tombstone.c. */
+bool file_may_go(const struct file *f);
 /* The directory row that leads to a place; PLACE_ROOT: the root. */
 const struct file *file_of_place(enum place place);
 /* "nodes/<node>/spec"; appended. */

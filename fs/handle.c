@@ -10,6 +10,7 @@
 #include "fs/handle.h"
 #include "fs/kept.h"
 #include "fs/ops.h"
+#include "fs/scratch.h"
 #include "fs/slots.h"
 #include "fs/transaction.h"
 
@@ -50,6 +51,7 @@ uint64_t file_size(
 		break;
 	case FILE_DIRECTORY:
 	case FILE_WAIT:
+	case FILE_SCRATCH:
 	case FILE_KINDS:
 		return 0;
 	}
@@ -106,7 +108,10 @@ struct handle *handle_make(
 	h->file = n->file;
 	h->object = n->object;
 	h->flags = flags;
-	h->inode = inode_get(s->inodes, inode_number(n->file, n->object));
+	h->scratch = n->scratch;
+	if (h->scratch)
+		scratch_open(h->scratch);
+	h->inode = inode_get(s->inodes, named_number(n));
 	h->next = h->inode->handles;
 	h->inode->handles = h;
 	table_put(s->handles, id, h);
@@ -142,7 +147,7 @@ int handle_new(struct session *s, const struct named *n, int flags,
 		n->file->touch(n->object);
 	if (n->file->kind == FILE_STREAM || n->file->kind == FILE_CONSOLE)
 		begin_stream(h);
-	else if (reads(h) && n->file->kind != FILE_WAIT)
+	else if (reads(h) && n->object && n->file->kind != FILE_WAIT)
 		r = snapshot(h);
 	if (r < 0) {
 		handle_free(h);
@@ -166,7 +171,7 @@ int handle_get(struct session *s, uint64_t id, uint64_t inode, int flags,
 	int r;
 
 	if (!h) {
-		r = inode_resolve(s->cluster, inode, &n);
+		r = ops_named(s, inode, &n);
 		if (r < 0)
 			return r;
 		h = handle_make(s, &n, flags & ~O_TRUNC, id);
@@ -193,6 +198,8 @@ void handle_free(struct handle *h)
 	table_take(h->session->handles, h->id);
 	ops_drop_transaction(h);
 	kept_forget(h->kept);
+	if (h->scratch)
+		scratch_close(h->session->scratches, h->scratch);
 	buf_done(&h->text);
 	free(h);
 }
@@ -238,6 +245,17 @@ static int read_text(struct handle *h, uint64_t off, size_t size,
 	if (r < 0)
 		return r;
 	slice(&h->text, off, size, ret_data, ret_len);
+	return 0;
+}
+
+static int read_scratch(const struct handle *h, uint64_t off, size_t size,
+    const char **ret_data, size_t *ret_len)
+{
+	size_t len;
+	const char *data = scratch_bytes(h->scratch, &len);
+
+	*ret_data = off < len ? data + off : "";
+	*ret_len = off < len ? MIN(size, len - off) : 0;
 	return 0;
 }
 
@@ -331,6 +349,8 @@ int handle_read(struct handle *h, uint64_t unique, uint64_t off, size_t size,
 		    h, unique, off, size, scratch, ret_data, ret_len);
 	case FILE_WAIT:
 		return read_wait(h, off, size, ret_data, ret_len);
+	case FILE_SCRATCH:
+		return read_scratch(h, off, size, ret_data, ret_len);
 	case FILE_DIRECTORY:
 	case FILE_KINDS:
 		break;
@@ -367,6 +387,8 @@ unsigned handle_poll(struct handle *h)
 	unsigned events = writes(h) ? POLLOUT | POLLWRNORM : 0;
 	uint64_t run, size, oldest;
 
+	if (h->scratch)
+		return events | POLLIN | POLLRDNORM;
 	if (!h->object)
 		return POLLERR | POLLHUP;
 	switch (h->file->kind) {
@@ -383,6 +405,7 @@ unsigned handle_poll(struct handle *h)
 	case FILE_DOCUMENT:
 		break;
 	case FILE_DIRECTORY:
+	case FILE_SCRATCH:
 	case FILE_KINDS:
 		return events;
 	}
@@ -396,7 +419,12 @@ uint64_t handle_size(struct handle *h)
 {
 	const struct buf *written =
 	    h->transaction ? transaction_text(h->transaction) : NULL;
+	size_t len;
 
+	if (h->scratch) {
+		scratch_bytes(h->scratch, &len);
+		return len;
+	}
 	if (written)
 		return written->len;
 	if (h->have || !h->object)

@@ -31,8 +31,9 @@ struct handle {
 	struct session *session;
 	struct inode *inode;
 	const struct file *file;
-	struct object *object; /* NULL: it was removed */
-	int flags;             /* of open(2) */
+	struct object *object;   /* NULL: it was removed; of a temporary file */
+	struct scratch *scratch; /* a temporary file, or NULL */
+	int flags;               /* of open(2) */
 	/* A text: what reads give. */
 	struct buf text;
 	bool have;
@@ -77,7 +78,8 @@ void handle_keep(struct handle *h);
 void handle_keep_text(struct handle *h);
 int handle_keep_transaction(struct handle *h, size_t from, const char *text,
     size_t length, const struct transaction_state *state);
-/* Makes the handles again that an earlier daemon has left. */
+/* Makes all again that an earlier daemon has left: temporary files, names that
+ * are gone for a moment, handles. */
 void handles_restore(struct session *s);
 void handle_free_all(struct session *s);
 

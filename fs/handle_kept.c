@@ -9,7 +9,9 @@
 #include "fs/handle.h"
 #include "fs/kept.h"
 #include "fs/ops.h"
+#include "fs/scratch.h"
 #include "fs/slots.h"
+#include "fs/tombstone.h"
 #include "fs/transaction.h"
 
 struct state {
@@ -100,7 +102,7 @@ static bool restore(struct session *session, struct kept *k)
 	size_t length;
 
 	if (!kept_state(k, &s, sizeof(s)) ||
-	    inode_resolve(session->cluster, s.inode, &n) < 0)
+	    ops_named(session, s.inode, &n) < 0)
 		return false;
 	h = handle_make(session, &n, s.flags, kept_id(k));
 	h->kept = k;
@@ -128,12 +130,34 @@ static bool restore(struct session *session, struct kept *k)
 	return true;
 }
 
+/* Handles may be of temporary files: those come first. */
 void handles_restore(struct session *s)
 {
+	_cleanup_free_ struct kept **handles = NULL;
+	size_t n = 0, room = 0;
 	struct kept *k;
 
 	while ((k = kept_next(s->kept))) {
-		if (!restore(s, k))
+		bool taken = true;
+
+		if (kept_used_for(k) == KEPT_SCRATCH) {
+			taken = scratch_restore(s->scratches, k);
+		} else if (kept_used_for(k) == KEPT_TOMBSTONE) {
+			taken = tombstone_restore(s->tombstones, k);
+		} else {
+			if (n == room) {
+				room = room ? room * 2 : 64;
+				handles =
+				    xrealloc(handles, room * sizeof(*handles));
+			}
+			handles[n++] = k;
+		}
+		if (!taken)
 			kept_forget(k);
 	}
+	for (size_t i = 0; i < n; i++) {
+		if (!restore(s, handles[i]))
+			kept_forget(handles[i]);
+	}
+	scratch_sweep(s->scratches);
 }

@@ -6,11 +6,13 @@
  * number = (object number << 2 | object kind) << 8 | slot; the root is 1, as
  * FUSE wants.  The cluster itself has number 0 here, and slot 0 is the root's,
  * so nothing else can be 0 or 1 but slot 1 of the cluster, which is moved to
- * ROOT_SLOT_1.
+ * ROOT_SLOT_1.  Temporary files have numbers of their own, which none of these
+ * can be: scratch.h.
  */
 #include <assert.h>
 #include <errno.h>
 #include "fs/inode.h"
+#include "fs/scratch.h"
 #include "fs/table.h"
 
 #define SLOT_BITS   8
@@ -39,12 +41,18 @@ uint64_t inode_number(const struct file *f, const struct object *o)
 	return (number << KIND_BITS | kind) << SLOT_BITS | slot;
 }
 
+uint64_t named_number(const struct named *n)
+{
+	return n->scratch ? n->scratch->number
+			  : inode_number(n->file, n->object);
+}
+
 int inode_resolve(struct cluster *c, uint64_t number, struct named *ret)
 {
 	unsigned slot = number & ((1 << SLOT_BITS) - 1);
 	enum object_kind kind = number >> SLOT_BITS & ((1 << KIND_BITS) - 1);
 	uint64_t n = number >> (SLOT_BITS + KIND_BITS);
-	struct named x;
+	struct named x = {0};
 
 	if (number == ROOT)
 		slot = 0;

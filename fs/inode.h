@@ -11,6 +11,7 @@
 
 struct handle;
 struct inodes;
+struct scratch;
 
 /* Of an inode that an earlier daemon gave to the kernel. */
 #define LOOKUPS_UNKNOWN (1ULL << 40)
@@ -33,10 +34,13 @@ struct inode {
 struct named {
 	const struct file *file;
 	struct object *object;
+	struct scratch *scratch; /* a temporary file: no object */
 };
 
 uint64_t inode_number(const struct file *f, const struct object *o);
-/* 0, or -ENOENT when there is no such object (any more). */
+uint64_t named_number(const struct named *n);
+/* Of what is in the table.  0, or -ENOENT when there is no such object (any
+ * more). */
 int inode_resolve(struct cluster *c, uint64_t number, struct named *ret);
 
 struct inodes *inodes_new(void);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Open files in the memfd.  handle.c calls it.  A record has two copies of the
+ * Records of files in the memfd.  handle_kept.c, scratch.c and tombstone.c call
+ * it.  A record has two copies of the
  * state and a number that says which one counts: the other one is filled in,
  * then the number is turned.  A text that outgrows its record moves to another
  * one; of two with the same id the younger counts.
@@ -9,6 +10,9 @@
 #include <errno.h>
 #include "fs/kept.h"
 #include "fs/table.h"
+
+/* A record this big is given back for a smaller one when little is left. */
+#define SHRINK_FROM (64 * KIB)
 
 struct copy {
 	uint64_t length; /* of the text */
@@ -116,8 +120,7 @@ static int move(struct kept *k, size_t length)
 	return 0;
 }
 
-int kept_text(struct kept *k, enum kept_use use, size_t from, const char *text,
-    size_t length)
+int kept_reserve(struct kept *k, enum kept_use use, size_t length)
 {
 	size_t *used = k->store->used;
 	size_t mine = current(k)->length;
@@ -127,13 +130,34 @@ int kept_text(struct kept *k, enum kept_use use, size_t from, const char *text,
 		return -ENOSPC;
 	if (length > room(k->record) && move(k, length) < 0)
 		return -ENOSPC;
-	if (from < length)
-		memcpy(
-		    body(k->record)->text + from, text + from, length - from);
 	used[k->use] -= mine;
 	k->use = use;
 	used[use] += mine;
 	return 0;
+}
+
+char *kept_edit(struct kept *k)
+{
+	return body(k->record)->text;
+}
+
+int kept_text(struct kept *k, enum kept_use use, size_t from, const char *text,
+    size_t length)
+{
+	int r = kept_reserve(k, use, length);
+
+	if (r == 0 && from < length)
+		memcpy(kept_edit(k) + from, text + from, length - from);
+	return r;
+}
+
+/* What is not used any more is there for others. */
+static void shrink(struct kept *k, size_t length)
+{
+	size_t needed = sizeof(*k->record) + sizeof(struct body) + length;
+
+	if (k->record->size >= SHRINK_FROM && needed <= k->record->size / 4)
+		(void)move(k, length);
 }
 
 void kept_set(struct kept *k, const void *state, size_t size, size_t length)
@@ -149,6 +173,7 @@ void kept_set(struct kept *k, const void *state, size_t size, size_t length)
 	memcpy(c->state, state, size);
 	MEMORY_ORDER();
 	b->which = !(b->which & 1);
+	shrink(k, length);
 }
 
 void kept_forget(struct kept *k)
@@ -220,6 +245,11 @@ struct kept *kept_next(struct kept_store *s)
 uint64_t kept_id(const struct kept *k)
 {
 	return body(k->record)->id;
+}
+
+enum kept_use kept_used_for(const struct kept *k)
+{
+	return k->use;
 }
 
 bool kept_state(const struct kept *k, void *ret, size_t size)

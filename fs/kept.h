@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What is kept of an open file for the next daemon: a small state that is
- * stored whole or not at all, and a text.  It knows no file.
+ * What is kept for the next daemon of an open file, of a temporary one or of a
+ * name that is gone for a moment: a small state that is stored whole or not at
+ * all, and a text.  It knows no file.
  */
 #ifndef RACKFS_FS_KEPT_H
 #define RACKFS_FS_KEPT_H
@@ -12,7 +13,13 @@
 #define KEPT_TEXT_LIMIT (64 * MIB) /* of each use, in all */
 
 /* What the text is; each has its own limit. */
-enum kept_use { KEPT_SNAPSHOT, KEPT_TRANSACTION, KEPT_USES };
+enum kept_use {
+	KEPT_SNAPSHOT,
+	KEPT_TRANSACTION,
+	KEPT_SCRATCH,   /* scratch.c */
+	KEPT_TOMBSTONE, /* tombstone.c; it has no text */
+	KEPT_USES
+};
 
 struct kept;
 struct kept_store;
@@ -27,6 +34,10 @@ struct kept *kept_new(struct kept_store *s, uint64_t id);
  * count once kept_set() has stored a state for them. */
 int kept_text(struct kept *k, enum kept_use use, size_t from, const char *text,
     size_t length);
+/* Makes room for a text of this length; what kept_edit() then points to may be
+ * written.  -ENOSPC as above. */
+int kept_reserve(struct kept *k, enum kept_use use, size_t length);
+char *kept_edit(struct kept *k); /* until the next call */
 /* Stores the state and the text's length, both or neither. */
 void kept_set(struct kept *k, const void *state, size_t size, size_t length);
 void kept_forget(struct kept *k); /* NULL is legal */
@@ -36,6 +47,7 @@ void kept_free(struct kept *k);
 /* At a start: hands over each that an earlier daemon has left, NULL last. */
 struct kept *kept_next(struct kept_store *s);
 uint64_t kept_id(const struct kept *k);
+enum kept_use kept_used_for(const struct kept *k);
 /* false: none of this size is there. */
 bool kept_state(const struct kept *k, void *ret, size_t size);
 const char *kept_bytes(const struct kept *k, size_t *ret_length);

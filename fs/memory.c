@@ -16,7 +16,7 @@
 #include "fs/memory.h"
 
 /* Another one for each change of what is kept, or of how. */
-#define LAYOUT     (0x7261636b66730000ULL + 1)
+#define LAYOUT     (0x7261636b66730000ULL + 2)
 #define SIZE_MIN   256
 #define GROW_LEAST (256 * KIB)
 #define BIG        MIB /* what a free record gives back */

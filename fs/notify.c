@@ -10,6 +10,8 @@
 #include <errno.h>
 #include "fs/notify.h"
 #include "fs/ops.h"
+#include "fs/scratch.h"
+#include "fs/tombstone.h"
 #include "fs/wake.h"
 
 #define SCAN_BATCH 64 /* objects a round of the loop */
@@ -91,7 +93,8 @@ static void directories_changed(
 		const struct file *each = files[i].kind == FILE_DIRECTORY
 					      ? file_each(files[i].leads)
 					      : NULL;
-		struct named n = {&files[i], cluster_root(s->cluster)};
+		struct named n = {
+		    .file = &files[i], .object = cluster_root(s->cluster)};
 		struct inode *inode;
 
 		if (!each || each->each != kind)
@@ -106,6 +109,18 @@ static void directories_changed(
 void notify_appeared(struct object *o, void *session)
 {
 	directories_changed(session, o, true);
+}
+
+void notify_returned(struct session *s, const struct named *n)
+{
+	struct named dir = {
+	    .file = file_of_place(n->file->place), .object = n->object};
+	struct inode *i;
+
+	file_changed(s, dir.file, dir.object);
+	i = inode_find(s->inodes, named_number(&dir));
+	if (i && i->lookups)
+		wake_entry(s->wake, &dir, true, n->file, n->object);
 }
 
 /* Last call for the object: no handle may point to it after this. */
@@ -136,8 +151,11 @@ void notify_vanishing(struct object *o, void *session)
 	enum object_kind kind = object_kind(o);
 
 	for (size_t i = 0; i < n_files; i++) {
-		if (file_owner(&files[i]) == kind)
-			orphan(s, &files[i], o);
+		if (file_owner(&files[i]) != kind)
+			continue;
+		orphan(s, &files[i], o);
+		tombstone_lift(s->tombstones, inode_number(&files[i], o));
+		scratch_forget(s->scratches, inode_number(&files[i], o));
 	}
 	directories_changed(s, o, false);
 }

@@ -9,11 +9,14 @@
 
 #include "cluster.h"
 
+struct named;
 struct session;
 
 void notify_changed(struct object *o, unsigned aspects, void *session);
 void notify_appeared(struct object *o, void *session);
 void notify_vanishing(struct object *o, void *session);
+/* A name that was gone for a moment (tombstone.h) is there again. */
+void notify_returned(struct session *s, const struct named *n);
 
 /* After the death of an earlier daemon: begins to tell the kernel and the
  * watchers that everything which they know may have changed meanwhile. */

@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include "fs/memory.h"
 #include "fs/ops.h"
+#include "fs/scratch.h"
+#include "fs/tombstone.h"
 #include "fs/wake.h"
 
 struct session *ops_session(fuse_req_t req)
@@ -27,7 +29,7 @@ struct request *request_new(fuse_req_t req, const struct named *n)
 	q->session = s;
 	q->req = req;
 	q->file = n->file;
-	q->inode = inode_number(n->file, n->object);
+	q->inode = named_number(n);
 	q->next = s->requests;
 	q->previous = &s->requests;
 	if (q->next)
@@ -70,29 +72,49 @@ void ops_tell(struct session *s, uint64_t inode, const char *file, int code,
 
 /* --- who may --- */
 
-int ops_allowed(fuse_req_t req, const struct file *f, int mask)
+int ops_allowed(fuse_req_t req, const struct named *n, int mask)
 {
 	const struct fuse_ctx *who = fuse_req_ctx(req);
 	const struct session *s = ops_session(req);
-	unsigned bits = f->mode & 7;
+	mode_t mode = n->scratch ? n->scratch->attr.mode : n->file->mode;
+	uid_t uid = n->scratch ? n->scratch->attr.uid : s->uid;
+	gid_t gid = n->scratch ? n->scratch->attr.gid : s->gid;
+	unsigned bits = mode & 7;
 
 	/* As in sysfs: what nobody can write, root can't either. */
-	if ((mask & W_OK) && !(f->mode & 0222))
+	if ((mask & W_OK) && !n->scratch && !(mode & 0222))
 		return -EACCES;
-	if ((mask & X_OK) && !(f->mode & 0111))
+	if ((mask & X_OK) && !(mode & 0111))
 		return -EACCES;
 	if (who->uid == 0)
 		return 0;
-	if (who->uid == s->uid)
-		bits = f->mode >> 6 & 7;
-	else if (who->gid == s->gid)
-		bits = f->mode >> 3 & 7;
+	if (who->uid == uid)
+		bits = mode >> 6 & 7;
+	else if (who->gid == gid)
+		bits = mode >> 3 & 7;
 	return (mask & ~bits & 7) ? -EACCES : 0;
+}
+
+bool ops_is_owner(fuse_req_t req)
+{
+	const struct fuse_ctx *who = fuse_req_ctx(req);
+
+	return who->uid == 0 || who->uid == ops_session(req)->uid;
+}
+
+int ops_named(struct session *s, uint64_t number, struct named *ret)
+{
+	struct scratch *scratch = scratch_get(s->scratches, number);
+
+	if (!scratch)
+		return inode_resolve(s->cluster, number, ret);
+	*ret = (struct named){.file = &scratch_file, .scratch = scratch};
+	return 0;
 }
 
 int ops_resolve(fuse_req_t req, fuse_ino_t ino, struct named *ret)
 {
-	return inode_resolve(ops_session(req)->cluster, ino, ret);
+	return ops_named(ops_session(req), ino, ret);
 }
 
 /* A directory in which the caller may do this. */
@@ -102,7 +124,7 @@ int ops_directory(fuse_req_t req, fuse_ino_t ino, int mask, struct named *ret)
 
 	if (r == 0 && ret->file->kind != FILE_DIRECTORY)
 		r = -ENOTDIR;
-	return r == 0 ? ops_allowed(req, ret->file, mask) : r;
+	return r == 0 ? ops_allowed(req, ret, mask) : r;
 }
 
 /* --- attributes --- */
@@ -115,6 +137,8 @@ static uint64_t mtime_of(const struct session *s, const struct named *n)
 
 	if (each)
 		usec = s->listed[each->each];
+	else if (n->file->kind == FILE_DIRECTORY)
+		usec = scratch_changed(s->scratches, named_number(n));
 	else if (n->file->aspects)
 		usec = object_mtime(n->object, n->file->aspects);
 	return usec ? usec : s->started;
@@ -123,8 +147,13 @@ static uint64_t mtime_of(const struct session *s, const struct named *n)
 static void attr_of(struct session *s, const struct named *n,
     struct inode *inode, struct stat *ret)
 {
-	uint64_t usec = mtime_of(s, n);
+	uint64_t usec;
 
+	if (n->scratch) {
+		scratch_stat(n->scratch, ret);
+		return;
+	}
+	usec = mtime_of(s, n);
 	*ret = (struct stat){
 	    .st_ino = inode_number(n->file, n->object),
 	    .st_mode = n->file->mode,
@@ -148,8 +177,7 @@ static void attr_of(struct session *s, const struct named *n,
 
 void ops_attr(struct session *s, const struct named *n, struct stat *ret)
 {
-	attr_of(
-	    s, n, inode_find(s->inodes, inode_number(n->file, n->object)), ret);
+	attr_of(s, n, inode_find(s->inodes, named_number(n)), ret);
 }
 
 static void op_getattr(
@@ -178,7 +206,7 @@ static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 	int r = ops_resolve(req, ino, &n);
 
 	if (r == 0)
-		r = ops_allowed(req, n.file, mask);
+		r = ops_allowed(req, &n, mask);
 	fuse_reply_err(req, -r);
 }
 
@@ -199,20 +227,27 @@ int ops_child(struct session *s, const struct named *parent, const char *name,
 {
 	const struct file *each = file_each(parent->file->leads);
 
-	ret->file = file_by_name(parent->file->leads, name);
-	ret->object = parent->object;
+	*ret = (struct named){.file = file_by_name(parent->file->leads, name),
+	    .object = parent->object};
+	if (ret->file && tombstone_covers(s->tombstones, named_number(ret)))
+		return -ENOENT;
 	if (!ret->file && each) {
 		ret->file = each;
 		ret->object = cluster_find(s->cluster, each->each, name);
 	}
-	return ret->file && ret->object ? 0 : -ENOENT;
+	if (ret->file)
+		return ret->object ? 0 : -ENOENT;
+	ret->scratch = scratch_find(s->scratches, named_number(parent), name);
+	ret->file = &scratch_file;
+	ret->object = NULL;
+	return ret->scratch ? 0 : -ENOENT;
 }
 
 /* Makes the inode when `count` says that the kernel will know it. */
 void ops_entry(struct session *s, const struct named *n, bool count,
     struct fuse_entry_param *ret)
 {
-	uint64_t number = inode_number(n->file, n->object);
+	uint64_t number = named_number(n);
 	struct inode *i = inode_find(s->inodes, number);
 
 	if (count) {
@@ -225,8 +260,11 @@ void ops_entry(struct session *s, const struct named *n, bool count,
 	    .entry_timeout = OPS_FOR_EVER};
 	if (n->file->kind == FILE_DIRECTORY)
 		ret->generation = memory_generation(s->memory, number);
-	/* These come and go by what is done elsewhere. */
-	if (!n->file->name && n->file->kind != FILE_DIRECTORY)
+	/* These come and go by what is done elsewhere; and a rename moves a
+	 * temporary file's name to the inode of a document, and the reverse,
+	 * which the kernel can't know. */
+	if ((!n->file->name && n->file->kind != FILE_DIRECTORY) ||
+	    file_may_go(n->file))
 		ret->entry_timeout = 0;
 	attr_of(s, n, i, &ret->attr);
 }
@@ -264,8 +302,7 @@ void ops_reply_ghost(
 	struct wake_ghost g;
 	bool dir;
 
-	if (!wake_expects(s->wake,
-		inode_number(directory->file, directory->object), name, &g)) {
+	if (!wake_expects(s->wake, named_number(directory), name, &g)) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
@@ -286,8 +323,7 @@ static bool lookup_herald(
 	struct wake_ghost g;
 
 	if (!ops_is_herald(req) ||
-	    !wake_expects(ops_session(req)->wake,
-		inode_number(dir->file, dir->object), name, &g))
+	    !wake_expects(ops_session(req)->wake, named_number(dir), name, &g))
 		return false;
 	if (g.appeared)
 		fuse_reply_err(req, ENOENT);
@@ -346,6 +382,7 @@ const struct fuse_lowlevel_ops ops_table = {
     .mknod = op_mknod,
     .create = op_create,
     .symlink = op_symlink,
+    .readlink = op_readlink,
     .link = op_link,
     .rename = op_rename,
     .open = op_open,

@@ -30,8 +30,13 @@ void ops_restore_transaction(struct handle *h,
     const struct transaction_state *state, const char *text, size_t length);
 /* Ends requests that the cluster did not answer. */
 void ops_abandon(struct session *s);
+/* What an inode number names: a row of the table, or a temporary file. */
+int ops_named(struct session *s, uint64_t number, struct named *ret);
+/* Drops what ops_replace() has under way, without answer. */
+void ops_drop_replacements(struct session *s);
 
-/* --- between ops.c, ops_dir.c, ops_file.c, park.c and writer.c --- */
+/* --- between ops.c, ops_dir.c, ops_names.c, ops_file.c, park.c and writer.c
+ * --- */
 
 /* A request that the cluster answers. */
 struct request {
@@ -39,18 +44,22 @@ struct request {
 	fuse_req_t req;
 	uint64_t inode; /* that it is about, or its directory's */
 	uint64_t handle;
-	size_t len; /* of a write */
-	char *name; /* of mkdir, rmdir */
-	bool again; /* an earlier daemon may have served it */
+	size_t len;       /* of a write */
+	char *name;       /* of mkdir, rmdir */
+	uint64_t scratch; /* of a rename onto a document */
+	bool again;       /* an earlier daemon may have served it */
 	const struct file *file;
 	struct request *next, **previous;
 };
 struct request *request_new(fuse_req_t req, const struct named *n);
+struct request *request_of(fuse_req_t req, const struct handle *h);
 /* Unlinks and frees it; returns what must be answered. */
 fuse_req_t request_done(struct request *q);
 
 /* May the caller do this (R_OK, W_OK, X_OK)?  0, or -EACCES. */
-int ops_allowed(fuse_req_t req, const struct file *f, int mask);
+int ops_allowed(fuse_req_t req, const struct named *n, int mask);
+/* Is it who owns the tree, or root? */
+bool ops_is_owner(fuse_req_t req);
 int ops_resolve(fuse_req_t req, fuse_ino_t ino, struct named *ret);
 void ops_attr(struct session *s, const struct named *n, struct stat *ret);
 /* Tells what was refused or accepted, in `error` of the object. */
@@ -65,12 +74,29 @@ struct transaction *ops_transaction(struct handle *h);
 /* Frees the handle and answers the release once the transaction is over. */
 void ops_release_transaction(struct handle *h, struct request *release);
 
+/* Puts a document in force, whole or not at all; replies once.  text is
+ * copied. */
+void ops_replace(struct session *s, const struct named *n, const char *text,
+    size_t len, transaction_fn reply, void *userdata);
+
 struct session *ops_session(fuse_req_t req);
 bool ops_is_herald(fuse_req_t req);
 /* A directory in which the caller may do this. */
 int ops_directory(fuse_req_t req, fuse_ino_t ino, int mask, struct named *ret);
 int ops_child(struct session *s, const struct named *parent, const char *name,
     struct named *ret);
+/* The herald's call for a name that has come or gone. */
+bool ops_expected(fuse_req_t req, fuse_ino_t parent, const char *name);
+/* Answers it, of a name that has come. */
+void ops_make_expected(
+    fuse_req_t req, const struct named *dir, const char *name);
+/* Opens what it names, with the flags of fi, for a caller who may. */
+int ops_open_handle(fuse_req_t req, const struct named *n,
+    struct fuse_file_info *fi, struct handle **ret);
+/* What an OPEN or CREATE made that is served again. */
+void ops_drop_reopened(struct session *s);
+/* R_OK, W_OK as the flags of an open want. */
+int ops_wanted(const struct fuse_file_info *fi);
 /* Makes the inode when `count` says that the kernel will know it. */
 void ops_entry(struct session *s, const struct named *n, bool count,
     struct fuse_entry_param *ret);
@@ -95,6 +121,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     struct fuse_file_info *fi);
 void op_symlink(
     fuse_req_t req, const char *to, fuse_ino_t parent, const char *name);
+void op_readlink(fuse_req_t req, fuse_ino_t ino);
 void op_link(
     fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Requests about directories: listing them, objects that come and go by mkdir
- * and rmdir, and the answer to whatever belongs nowhere.
+ * Requests about directories: listing them, and objects that come and go by
+ * mkdir and rmdir.
  */
 #include <errno.h>
 #include <unistd.h>
 #include "fs/memory.h"
 #include "fs/ops.h"
+#include "fs/scratch.h"
 #include "fs/slots.h"
+#include "fs/tombstone.h"
 #include "fs/wake.h"
 
 /* --- directories --- */
 
 /* Offsets: 1 is after ".", 2 after "..", i + 3 after row i of the table,
- * EACH + number after an object: they stay right while objects come and go. */
+ * EACH + number after an object, the inode's number after a temporary file:
+ * they stay right while these come and go. */
 #define EACH (1ULL << 32)
 
 struct listing {
@@ -34,12 +37,14 @@ static bool list_one(struct listing *l, const char *name, const struct named *n,
 	size_t room = l->size - l->used, need;
 
 	if (dots) {
-		e.attr.st_ino = inode_number(n->file, n->object);
+		e.attr.st_ino = named_number(n);
 	} else if (l->plus) {
 		ops_entry(l->session, n, false, &e);
 	} else {
-		e.attr.st_ino = inode_number(n->file, n->object);
-		if (n->file->kind != FILE_DIRECTORY)
+		e.attr.st_ino = named_number(n);
+		if (n->scratch)
+			e.attr.st_mode = n->scratch->attr.mode;
+		else if (n->file->kind != FILE_DIRECTORY)
 			e.attr.st_mode = S_IFREG;
 	}
 	if (!l->plus) {
@@ -70,13 +75,28 @@ static bool list_rows(struct listing *l, uint64_t off)
 	if (off < 2 && !list_one(l, "..", &up, true, 2))
 		return false;
 	for (size_t i = off < 3 ? 0 : off - 2; i < n_files; i++) {
-		struct named n = {&files[i], l->dir.object};
+		struct named n = {.file = &files[i], .object = l->dir.object};
 
 		if (files[i].place == place && files[i].name &&
+		    !tombstone_covers(
+			l->session->tombstones, named_number(&n)) &&
 		    !list_one(l, files[i].name, &n, false, i + 3))
 			return false;
 	}
 	return true;
+}
+
+static void list_scratches(struct listing *l, uint64_t off)
+{
+	struct named n = {.file = &scratch_file};
+	uint64_t number = off > EACH ? off : 0;
+
+	while ((n.scratch = scratch_next(
+		    l->session->scratches, named_number(&l->dir), number))) {
+		number = n.scratch->number;
+		if (!list_one(l, n.scratch->name, &n, false, number))
+			return;
+	}
 }
 
 static void list(struct listing *l, uint64_t off)
@@ -87,8 +107,10 @@ static void list(struct listing *l, uint64_t off)
 
 	if (off < EACH && !list_rows(l, off))
 		return;
-	if (!each)
+	if (!each) {
+		list_scratches(l, off);
 		return;
+	}
 	while ((
 	    n.object = cluster_next(l->session->cluster, each->each, number))) {
 		number = object_number(n.object);
@@ -165,7 +187,7 @@ static void made(int code, const struct err *err, void *userdata)
 	struct request *q = userdata;
 	struct session *s = q->session;
 	const struct file *each = file_each(q->file->leads);
-	struct named n = {each, NULL};
+	struct named n = {.file = each};
 	struct inode *i;
 
 	/* It was made before the earlier daemon could answer. */
@@ -207,15 +229,13 @@ static struct request *about(
 	return q;
 }
 
-/* The herald's call for a name that has come or gone. */
-static bool expected(fuse_req_t req, fuse_ino_t parent, const char *name)
+bool ops_expected(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	return ops_is_herald(req) &&
 	       wake_expects(ops_session(req)->wake, parent, name, NULL);
 }
 
-/* ... that has come. */
-static void make_expected(
+void ops_make_expected(
     fuse_req_t req, const struct named *dir, const char *name)
 {
 	struct named n;
@@ -234,8 +254,8 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	enum object_kind kind;
 	int r = holder(req, parent, &dir);
 
-	if (r == 0 && expected(req, parent, name)) {
-		make_expected(req, &dir, name);
+	if (r == 0 && ops_expected(req, parent, name)) {
+		ops_make_expected(req, &dir, name);
 		return;
 	}
 	if (r < 0) {
@@ -269,7 +289,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct named dir, n = {0};
 	int r = ops_directory(req, parent, W_OK | X_OK, &dir);
 
-	if (r == 0 && expected(req, parent, name)) {
+	if (r == 0 && ops_expected(req, parent, name)) {
 		fuse_reply_err(req, 0);
 		return;
 	}
@@ -289,57 +309,4 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	else
 		cluster_remove(s->cluster, n.file->each, name, removed,
 		    about(req, &dir, name));
-}
-
-/* --- what belongs nowhere --- */
-
-static void refuse_in(fuse_req_t req, fuse_ino_t parent)
-{
-	struct named dir;
-	int r = ops_directory(req, parent, W_OK | X_OK, &dir);
-
-	fuse_reply_err(req, r < 0 ? -r : EPERM);
-}
-
-void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	if (expected(req, parent, name))
-		fuse_reply_err(req, 0);
-	else
-		refuse_in(req, parent);
-}
-
-void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-    dev_t device)
-{
-	struct named dir;
-
-	if (expected(req, parent, name) && ops_resolve(req, parent, &dir) == 0)
-		make_expected(req, &dir, name);
-	else
-		refuse_in(req, parent);
-}
-
-void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-    struct fuse_file_info *fi)
-{
-	refuse_in(req, parent);
-}
-
-void op_symlink(
-    fuse_req_t req, const char *to, fuse_ino_t parent, const char *name)
-{
-	refuse_in(req, parent);
-}
-
-void op_link(
-    fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
-{
-	refuse_in(req, parent);
-}
-
-void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
-    fuse_ino_t new_parent, const char *new_name, unsigned flags)
-{
-	refuse_in(req, parent);
 }

@@ -8,6 +8,7 @@
 #include <linux/fuse.h>
 #include <unistd.h>
 #include "fs/ops.h"
+#include "fs/scratch.h"
 #include "fs/slots.h"
 #include "fs/transaction.h"
 #include "fs/wake.h"
@@ -25,9 +26,10 @@ static struct handle *handle_of(
 	return NULL;
 }
 
-static struct request *request_of(fuse_req_t req, const struct handle *h)
+struct request *request_of(fuse_req_t req, const struct handle *h)
 {
-	struct named n = {h->file, h->object};
+	struct named n = {
+	    .file = h->file, .object = h->object, .scratch = h->scratch};
 	struct request *q = request_new(req, &n);
 
 	q->handle = h->id;
@@ -36,7 +38,7 @@ static struct request *request_of(fuse_req_t req, const struct handle *h)
 
 /* --- open and release --- */
 
-static int wanted(const struct fuse_file_info *fi)
+int ops_wanted(const struct fuse_file_info *fi)
 {
 	int mask = (fi->flags & O_TRUNC) ? W_OK : 0;
 
@@ -70,7 +72,7 @@ static void open_herald(fuse_req_t req, struct fuse_file_info *fi)
 }
 
 /* Served again: nobody knows the handle that it made. */
-static void drop_reopened(struct session *s)
+void ops_drop_reopened(struct session *s)
 {
 	struct handle *h = slots_again(s->slots) && s->reopened
 			       ? handle_find(s, s->reopened)
@@ -79,6 +81,26 @@ static void drop_reopened(struct session *s)
 	if (h)
 		handle_free(h);
 	s->reopened = 0;
+}
+
+int ops_open_handle(fuse_req_t req, const struct named *n,
+    struct fuse_file_info *fi, struct handle **ret)
+{
+	struct session *s = ops_session(req);
+	int r = 0;
+
+	if (n->scratch && (fi->flags & O_TRUNC))
+		r = scratch_truncate(n->scratch, 0);
+	if (r == 0)
+		r = handle_new(s, n, fi->flags, fuse_req_ctx(req)->pid, ret);
+	if (r < 0)
+		return r;
+	if (n->file->kind == FILE_DOCUMENT)
+		ops_transaction(*ret);
+	fi->fh = (*ret)->id;
+	fi->direct_io = 1;
+	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
+	return 0;
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -92,20 +114,15 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		open_herald(req, fi);
 		return;
 	}
-	drop_reopened(s);
+	ops_drop_reopened(s);
 	if (r >= 0)
-		r = ops_allowed(req, n.file, wanted(fi));
+		r = ops_allowed(req, &n, ops_wanted(fi));
 	if (r >= 0)
-		r = handle_new(s, &n, fi->flags, fuse_req_ctx(req)->pid, &h);
+		r = ops_open_handle(req, &n, fi, &h);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
 	}
-	if (n.file->kind == FILE_DOCUMENT)
-		ops_transaction(h);
-	fi->fh = h->id;
-	fi->direct_io = 1;
-	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
 	r = handle_is_terminal(h) ? reply_terminal(req, h)
 				  : fuse_reply_open(req, fi);
 	if (r < 0) /* the caller went away: there is no release */
@@ -186,6 +203,17 @@ static bool is_opener(
 	return same_pid;
 }
 
+static void write_scratch(fuse_req_t req, struct scratch *scratch,
+    const char *data, size_t size, off_t off)
+{
+	ssize_t n = scratch_write(scratch, (uint64_t)off, data, size);
+
+	if (n < 0)
+		fuse_reply_err(req, (int)-n);
+	else
+		fuse_reply_write(req, (size_t)n);
+}
+
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
     off_t off, struct fuse_file_info *fi)
 {
@@ -199,6 +227,10 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	h = handle_of(req, ino, fi);
 	if (!h)
 		return;
+	if (h->scratch) {
+		write_scratch(req, h->scratch, data, size, off);
+		return;
+	}
 	if (!h->object) {
 		fuse_reply_err(req, ENODEV);
 		return;
@@ -221,6 +253,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	case FILE_DIRECTORY:
 	case FILE_STREAM:
 	case FILE_WAIT:
+	case FILE_SCRATCH:
 	case FILE_KINDS:
 		break;
 	}
@@ -258,87 +291,6 @@ void op_fsync(
 
 	if (h)
 		flush(req, h, true);
-}
-
-/* --- attributes of an open file --- */
-
-static void reply_attr(fuse_req_t req, const struct named *n, struct handle *h)
-{
-	struct stat st;
-
-	ops_attr(ops_session(req), n, &st);
-	if (h)
-		st.st_size = (off_t)handle_size(h);
-	fuse_reply_attr(req, &st, OPS_FOR_EVER);
-}
-
-static void truncated(int code, void *userdata)
-{
-	struct request *q = userdata;
-	struct handle *h = handle_find(q->session, q->handle);
-	struct named n;
-
-	if (code == 0)
-		code = inode_resolve(q->session->cluster, q->inode, &n);
-	if (code < 0)
-		fuse_reply_err(request_done(q), -code);
-	else
-		reply_attr(request_done(q), &n, h);
-}
-
-/* Owner and mode are those of the table; times are those of the content. */
-static int check_attr(
-    fuse_req_t req, const struct named *n, const struct stat *attr, int to_set)
-{
-	const struct fuse_ctx *who = fuse_req_ctx(req);
-	struct session *s = ops_session(req);
-	bool owner = who->uid == 0 || who->uid == s->uid;
-	int now = FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
-	int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
-
-	if ((to_set & FUSE_SET_ATTR_MODE) &&
-	    (!owner || (attr->st_mode & 07777) != n->file->mode))
-		return -EPERM;
-	if ((to_set & FUSE_SET_ATTR_UID) && attr->st_uid != s->uid)
-		return -EPERM;
-	if ((to_set & FUSE_SET_ATTR_GID) && attr->st_gid != s->gid)
-		return -EPERM;
-	if ((to_set & (times | now)) && !owner)
-		return (to_set & times) && !(to_set & now)
-			   ? -EPERM
-			   : ops_allowed(req, n->file, W_OK);
-	return 0;
-}
-
-/* truncate(2) alone changes nothing; with a descriptor it begins the
- * transaction anew. */
-void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
-    struct fuse_file_info *fi)
-{
-	struct session *s = ops_session(req);
-	struct handle *h = fi ? handle_find(s, fi->fh) : NULL;
-	struct named n;
-	int r = ops_resolve(req, ino, &n);
-
-	if (r == 0)
-		r = check_attr(req, &n, attr, to_set);
-	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) && !h)
-		r = ops_allowed(req, n.file, W_OK);
-	if (r < 0) {
-		fuse_reply_err(req, -r);
-		return;
-	}
-	if ((to_set & FUSE_SET_ATTR_SIZE) && h && h->object &&
-	    n.file->kind == FILE_DOCUMENT && ops_transaction(h)) {
-		transaction_truncate(h->transaction, (uint64_t)attr->st_size,
-		    truncated, request_of(req, h));
-		return;
-	}
-	if ((to_set & FUSE_SET_ATTR_SIZE) && attr->st_size != 0 &&
-	    (uint64_t)attr->st_size != file_size(s, n.file, n.object, NULL))
-		fuse_reply_err(req, EINVAL);
-	else
-		reply_attr(req, &n, h);
 }
 
 /* --- poll --- */

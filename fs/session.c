@@ -12,8 +12,10 @@
 #include "fs/mount.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
+#include "fs/scratch.h"
 #include "fs/session.h"
 #include "fs/slots.h"
+#include "fs/tombstone.h"
 #include "fs/wake.h"
 
 #define BATCH 64 /* requests a round of the loop */
@@ -68,6 +70,10 @@ static int attach(struct session *s, const struct session_fds *fds,
 		return r;
 	s->slots = slots_new(fds->fuse, s->memory);
 	s->kept = kept_store_new(s->memory);
+	s->scratches = scratches_new(s->memory, s->kept);
+	r = tombstones_new(s, &s->tombstones);
+	if (r < 0)
+		return err_errno(err, r, "the event loop");
 	r = wake_new(s, fds->herald, &s->wake);
 	if (r < 0)
 		return err_errno(err, r, "the herald can't be told");
@@ -132,6 +138,7 @@ void session_stop(struct session *s)
 {
 	loop_source_free(TAKE_PTR(s->io));
 	loop_source_free(TAKE_PTR(s->scan));
+	ops_drop_replacements(s);
 	handle_free_all(s);
 }
 
@@ -146,6 +153,8 @@ void session_free(struct session *s)
 		fuse_session_destroy(s->fuse);
 	}
 	wake_free(s->wake);
+	tombstones_free(s->tombstones);
+	scratches_free(s->scratches);
 	slots_free(s->slots);
 	kept_store_free(s->kept);
 	memory_close(s->memory);

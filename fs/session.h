@@ -13,8 +13,11 @@
 
 struct kept_store;
 struct memory;
+struct replacement;
 struct request;
+struct scratches;
 struct slots;
+struct tombstones;
 struct wake;
 
 struct session {
@@ -22,20 +25,23 @@ struct session {
 	struct cluster *cluster; /* set by session_serve() */
 	struct fuse_session *fuse;
 	struct loop_source *io;
-	struct memory *memory; /* outlives this daemon, as the next two */
+	struct memory *memory; /* outlives this daemon, as the next four */
 	struct slots *slots;
 	struct kept_store *kept;
+	struct scratches *scratches;
+	struct tombstones *tombstones;
 	struct wake *wake;
 	struct inodes *inodes;
 	struct table *handles;
 	uint64_t last_handle; /* id given last */
-	/* Made by an OPEN that may be served again. */
+	/* Made by an OPEN or CREATE that may be served again. */
 	uint64_t reopened;
 	uid_t uid; /* who owns the tree */
 	gid_t gid;
-	uint64_t started;              /* CLOCK_REALTIME usec */
-	uint64_t listed[OBJECT_KINDS]; /* when one last came or went */
-	struct request *requests;      /* that the cluster will answer */
+	uint64_t started;                 /* CLOCK_REALTIME usec */
+	uint64_t listed[OBJECT_KINDS];    /* when one last came or went */
+	struct request *requests;         /* that the cluster will answer */
+	struct replacement *replacements; /* under way: writer.c */
 	bool mounted, unmounted;
 	/* Asks the kernel what an earlier daemon gave it: notify.c. */
 	struct loop_source *scan;

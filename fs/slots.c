@@ -18,6 +18,10 @@
 
 #define TRIES_MAX 3 /* daemons that one request may bring down */
 
+/* Of flags2: shared maps of files that are read past the page cache (kernel
+ * 6.6).  FUSE_DIRECT_IO_ALLOW_MMAP, which older headers don't have. */
+#define ALLOW_MMAP (1U << 4)
+
 struct slots {
 	int fd;
 	struct memory *memory;
@@ -153,6 +157,29 @@ static void told(struct slots *s, const struct fuse_out_header *h,
 	}
 }
 
+static bool may_map(const void *init)
+{
+	const struct fuse_in_header *head = init;
+	const struct fuse_init_in *body = (const void *)(head + 1);
+
+	return (body->flags & FUSE_INIT_EXT) && (body->flags2 & ALLOW_MMAP);
+}
+
+/* libfuse 3.14 does not know it: it is asked for in its answer to the kernel's
+ * first request. */
+static void ask_to_map(const struct slots *s, const struct fuse_out_header *h,
+    const struct iovec *iov, int count)
+{
+	struct fuse_init_out *out;
+
+	if (h->error || count != 2 || iov[1].iov_len < sizeof(*out) ||
+	    !may_map(s->head->init))
+		return;
+	out = iov[1].iov_base;
+	out->flags |= FUSE_INIT_EXT;
+	out->flags2 |= ALLOW_MMAP;
+}
+
 static ssize_t reply(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct slots *s = ((struct session *)userdata)->slots;
@@ -160,9 +187,12 @@ static ssize_t reply(int fd, struct iovec *iov, int count, void *userdata)
 	ssize_t n;
 	int code;
 
-	if (s->swallow && h->unique == in(s->head->init)->unique) {
-		s->swallow = false;
-		return h->len;
+	if (h->unique && h->unique == in(s->head->init)->unique) {
+		if (s->swallow) {
+			s->swallow = false;
+			return h->len;
+		}
+		ask_to_map(s, h, iov, count);
 	}
 	n = writev(fd, iov, count);
 	code = errno;

@@ -92,7 +92,7 @@ static void path_of(const struct named *n, struct buf *ret)
 	const struct file *f = n->file, *up = file_of_place(f->place);
 
 	if (f->place != PLACE_ROOT) {
-		struct named parent = {up, n->object};
+		struct named parent = {.file = up, .object = n->object};
 
 		path_of(&parent, ret);
 		buf_putc(ret, '/');
@@ -262,7 +262,7 @@ void wake_forget(struct wake *w, struct inode *i)
 void wake_entry(struct wake *w, const struct named *directory, bool appeared,
     const struct file *f, struct object *o)
 {
-	struct named n = {f, o};
+	struct named n = {.file = f, .object = o};
 	struct buf path = {0};
 	struct entry *e;
 
@@ -276,7 +276,7 @@ void wake_entry(struct wake *w, const struct named *directory, bool appeared,
 	e->inode = inode_number(f, o);
 	e->file = f;
 	e->appeared = appeared;
-	e->name = xstrdup(object_name(o));
+	e->name = xstrdup(f->name ? f->name : object_name(o));
 	e->path = buf_take(&path);
 	*w->last_entry = e;
 	w->last_entry = &e->next;

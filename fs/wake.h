@@ -26,8 +26,9 @@ bool wake_is_herald(const struct wake *w, pid_t pid);
 void wake_changed(struct wake *w, struct inode *i);
 void wake_forget(struct wake *w, struct inode *i); /* it goes */
 
-/* An entry of a directory has come or gone, by nobody's system call.  The
- * herald will call mknod(2), unlink(2), mkdir(2) or rmdir(2) for it. */
+/* An entry of a directory (row f, of or for object o) has come or gone, by
+ * nobody's system call.  The herald will call mknod(2), unlink(2), mkdir(2) or
+ * rmdir(2) for it. */
 void wake_entry(struct wake *w, const struct named *directory, bool appeared,
     const struct file *f, struct object *o);
 struct wake_ghost {

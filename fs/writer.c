@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What a transaction needs of the cluster and of its handle: it is the target
- * of every one.  The handle stays until the transaction is over, after its
- * release too: so the next daemon can go on with it.
+ * of every one.  A rename onto a document is one too, without a handle.  The
+ * handle stays until the transaction is over, after its release too: so the
+ * next daemon can go on with it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -136,4 +137,84 @@ void ops_drop_transaction(struct handle *h)
 {
 	transaction_free(TAKE_PTR(h->transaction));
 	free(TAKE_PTR(h->writer));
+}
+
+/* --- a whole document at once --- */
+
+struct replacement {
+	struct writer writer;
+	struct transaction *transaction;
+	int code; /* the first that was refused */
+	transaction_fn reply;
+	void *userdata;
+	struct replacement *next, **previous;
+};
+
+static void replacement_free(struct replacement *x)
+{
+	*x->previous = x->next;
+	if (x->next)
+		x->next->previous = x->previous;
+	free(x);
+}
+
+static void replacement_step(int code, void *userdata)
+{
+	struct replacement *x = userdata;
+
+	if (code < 0 && x->code == 0)
+		x->code = code;
+}
+
+/* The transaction frees itself. */
+static void replacement_done(void *owner)
+{
+	struct replacement *x =
+	    CONTAINER_OF((struct writer *)owner, struct replacement, writer);
+	transaction_fn reply = x->reply;
+	void *userdata = x->userdata;
+	int code = x->code;
+
+	replacement_free(x);
+	reply(code, userdata);
+}
+
+static const struct transaction_target replacement_target = {
+    .prepare = writer_prepare,
+    .commit = cluster_commit,
+    .drop = draft_free,
+    .current = writer_current,
+    .tell = writer_tell,
+    .done = replacement_done,
+};
+
+void ops_replace(struct session *s, const struct named *n, const char *text,
+    size_t len, transaction_fn reply, void *userdata)
+{
+	struct replacement *x = xcalloc(1, sizeof(*x));
+	struct transaction *t;
+
+	x->writer.session = s;
+	x->writer.inode = named_number(n);
+	x->writer.file = n->file;
+	x->reply = reply;
+	x->userdata = userdata;
+	x->next = s->replacements;
+	x->previous = &s->replacements;
+	if (x->next)
+		x->next->previous = &x->next;
+	s->replacements = x;
+	t = x->transaction =
+	    transaction_new(&replacement_target, &x->writer, false, true);
+	transaction_write(t, 0, 0, text, len, replacement_step, x);
+	transaction_flush(t, true, replacement_step, x);
+	transaction_release(t);
+}
+
+void ops_drop_replacements(struct session *s)
+{
+	while (s->replacements) {
+		transaction_free(s->replacements->transaction);
+		replacement_free(s->replacements);
+	}
 }

@@ -70,6 +70,7 @@ static const char *kind_about(enum file_kind kind)
 		       "waits anew. Any number may read.";
 	case FILE_DIRECTORY:
 	case FILE_TEXT:
+	case FILE_SCRATCH:
 	case FILE_KINDS:
 		break;
 	}

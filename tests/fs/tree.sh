@@ -53,14 +53,15 @@ t "the runtime directory is private" test "$(stat -c %a "$R")" = 700
 
 # --- where nothing belongs ---
 for what in "mkdir x" "mkdir nodes/node01/x" "mkdir wait/x" "rmdir nodes" \
-	"unlink status" "unlink nodes/node01/state" "create x" "create nodes/x" \
+	"unlink status" "unlink nodes/node01/state" "create images/x" "create nodes/x" \
 	"create wait/x" "rename nodes/node01 nodes/node09" "rename status other" \
 	"link status nodes/link" "symlink x nodes/link"; do
 	# shellcheck disable=SC2086 # words
 	refused_any "$what" $what
 done
 t "rm -r destroys nothing" test -n "$(rm -rf nodes/node01 2>&1)"
-t "the node is still there" test -f nodes/node01/spec
+t "the node is still there" test -f nodes/node01/state
+eventually "and its spec is back" 10 test -f nodes/node01/spec
 
 # --- mkdir and rmdir ---
 for name in Node_1 -a a- "a b" a.b "$(printf 'a%.0s' {1..64})" $'a\nb' é; do
