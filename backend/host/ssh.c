@@ -170,6 +170,8 @@ static void call_done(struct ssh_job *j, bool cancelled)
 	if (cancelled && j->code != -ECANCELED)
 		j->code =
 		    err_set(&j->err, -ECANCELED, "%s was cancelled", j->name);
+	if (!j->done)
+		return; /* forgotten */
 	j->done(j->code, j->status, buf_str(&j->out), j->out.len,
 	    buf_str(&j->errout), &j->err, j->userdata);
 }
@@ -322,17 +324,13 @@ void ssh_close(struct ssh *s)
 	ssh_unref(s);
 }
 
-int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
-    struct err *err)
+/* Takes the job. */
+static int queue(
+    struct ssh *s, struct ssh_job *j, struct ssh_job **ret, struct err *err)
 {
-	struct ssh_job *j, **last;
+	struct ssh_job **last;
 	int rc = 0;
 
-	if (!r->argv || !r->argv[0])
-		return err_set(err, -EINVAL, "SSH: an empty command");
-	rc = ssh_job_new(s, r, &j, err);
-	if (rc)
-		return rc;
 	pthread_mutex_lock(&s->lock);
 	if (s->broken)
 		rc = err_set(err, -ENOTCONN, "the SSH session to %s is closed",
@@ -356,6 +354,30 @@ int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
 	return rc;
 }
 
+int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
+    struct err *err)
+{
+	struct ssh_job *j;
+	int rc;
+
+	if (!r->argv || !r->argv[0])
+		return err_set(err, -EINVAL, "SSH: an empty command");
+	rc = ssh_job_new(s, r, &j, err);
+	if (rc)
+		return rc;
+	return queue(s, j, ret, err);
+}
+
+int ssh_dial(struct ssh *s, const struct ssh_dial *d, struct ssh_job **ret,
+    struct err *err)
+{
+	if (d->input_len > SSH_DIAL_MAX)
+		return err_set(err, -E2BIG,
+		    "SSH: a request of %zu bytes, more than %d", d->input_len,
+		    SSH_DIAL_MAX);
+	return queue(s, ssh_job_dial(s, d), ret, err);
+}
+
 void ssh_job_cancel(struct ssh_job *j)
 {
 	struct ssh *s;
@@ -376,4 +398,13 @@ void ssh_job_cancel(struct ssh_job *j)
 		wake(s->thread_fd);
 	}
 	pthread_mutex_unlock(&s->lock);
+}
+
+void ssh_job_forget(struct ssh_job *j)
+{
+	if (!j)
+		return;
+	/* Both are looked at on this thread, output only when not cancelled. */
+	j->done = NULL;
+	ssh_job_cancel(j);
 }

@@ -86,6 +86,23 @@ struct ssh_run {
 #define SSH_ARGV_MAX    98304 /* Linux takes 128 KiB in one word */
 int ssh_run(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
     struct err *err);
+/* A TCP connection from the guest: made, `input` sent, and read until there is
+ * a line or the other side closes.  Without input it ends once it is made. */
+struct ssh_dial {
+	const char *address; /* dotted quad, as the guest sees it */
+	uint16_t port;
+	const void *input; /* copied */
+	size_t input_len;
+	uint64_t timeout; /* usec from its start; 0: 60 s */
+	/* As of ssh_run(), status 0; -ECONNREFUSED when it is not made, -EPERM
+	 * when the SSH server forbids it. */
+	void (*done)(int code, int status, const char *out, size_t out_len,
+	    const char *errout, const struct err *err, void *userdata);
+	void *userdata;
+};
+#define SSH_DIAL_MAX 4096 /* bytes of input */
+int ssh_dial(struct ssh *s, const struct ssh_dial *d, struct ssh_job **ret,
+    struct err *err);
 /* Writes a file whole or not at all (temporary name, mode, owner, rename). */
 int ssh_write_file(struct ssh *s, const char *path, const void *data,
     size_t len, mode_t mode, const char *owner, /* "root:root", or NULL */
@@ -93,5 +110,8 @@ int ssh_write_file(struct ssh *s, const char *path, const void *data,
     void *userdata, struct ssh_job **ret, struct err *err);
 /* done fires with -ECANCELED soon. */
 void ssh_job_cancel(struct ssh_job *j);
+/* The same, and done doesn't fire any more; for owners that go.  NULL is
+ * legal. */
+void ssh_job_forget(struct ssh_job *j);
 
 #endif

@@ -18,6 +18,7 @@ void ssh_job_free(struct ssh_job *j)
 		return;
 	free(j->name);
 	free(j->command);
+	free(j->address);
 	if (j->input)
 		explicit_bzero(j->input, j->input_len);
 	free(j->input);
@@ -61,17 +62,25 @@ static int job_command(
 	return 0;
 }
 
-int ssh_job_new(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
-    struct err *err)
+/* Takes the name. */
+static struct ssh_job *job_alloc(struct ssh *s, char *name, uint64_t timeout)
 {
 	struct ssh_job *j = xcalloc(1, sizeof(*j));
-	int rc;
 
 	j->ssh = s;
 	j->input_fd = -1;
-	j->name = xstrdup(r->argv[0]);
+	j->name = name;
+	j->timeout = timeout ? timeout : DEFAULT_TIMEOUT;
+	return j;
+}
+
+int ssh_job_new(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
+    struct err *err)
+{
+	struct ssh_job *j = job_alloc(s, xstrdup(r->argv[0]), r->timeout);
+	int rc;
+
 	j->max_output = r->max_output ? r->max_output : SSH_OUTPUT_KEPT;
-	j->timeout = r->timeout ? r->timeout : DEFAULT_TIMEOUT;
 	j->output = r->output;
 	j->done = r->done;
 	j->userdata = r->userdata;
@@ -81,4 +90,22 @@ int ssh_job_new(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
 	else
 		*ret = j;
 	return rc;
+}
+
+struct ssh_job *ssh_job_dial(struct ssh *s, const struct ssh_dial *d)
+{
+	struct ssh_job *j = job_alloc(
+	    s, xasprintf("%s:%u", d->address, (unsigned)d->port), d->timeout);
+
+	j->address = xstrdup(d->address);
+	j->port = d->port;
+	if (d->input_len) {
+		j->input = xmalloc(d->input_len);
+		memcpy(j->input, d->input, d->input_len);
+		j->input_len = d->input_len;
+	}
+	j->max_output = SSH_DIAL_KEPT;
+	j->done = d->done;
+	j->userdata = d->userdata;
+	return j;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the files of the SSH module share: ssh.c is the loop's side,
- * ssh_thread.c the session's thread, ssh_job.c what the thread does for one
- * job; ssh_key.c and ssh_ed25519.c are about keys.  Nobody else includes
- * this.
+ * ssh_thread.c the session's thread, ssh_job.c and ssh_dial.c what the thread
+ * does for one job; ssh_key.c and ssh_ed25519.c are about keys.  Nobody else
+ * includes this.
  */
 #ifndef RACKFS_SSH_INTERNAL_H
 #define RACKFS_SSH_INTERNAL_H
@@ -48,15 +48,19 @@ int ssh_key_parse(const char *text, ssh_key *ret, struct err *err);
 /* "ssh-ed25519 SHA256:..."; owned text for a sentence. */
 char *ssh_key_fingerprint(ssh_key key);
 
-#define SSH_PIECE       (32 * KIB)  /* read or written at once */
-#define SSH_QUEUE_MAX   (256 * KIB) /* bytes on their way to the loop */
-#define SSH_OUTPUT_KEPT (64 * KIB)  /* of stdout and stderr each */
+#define SSH_PIECE         (32 * KIB)  /* read or written at once */
+#define SSH_QUEUE_MAX     (256 * KIB) /* bytes on their way to the loop */
+#define SSH_OUTPUT_KEPT   (64 * KIB)  /* of stdout and stderr each */
+#define SSH_DIAL_KEPT     (4 * KIB)   /* of an answer */
+#define SSH_HALF_OPEN_MAX 8
 
 struct ssh_job {
 	struct ssh *ssh;
 	struct ssh_job *next;
 	char *name;    /* of the program, for sentences */
-	char *command; /* quoted */
+	char *command; /* quoted; or */
+	char *address; /* where to connect to from the guest */
+	uint16_t port;
 	char *input;
 	int input_fd; /* -1: `input` is all */
 	size_t input_len, max_output;
@@ -116,6 +120,7 @@ struct ssh {
 /* ssh_command.c */
 int ssh_job_new(struct ssh *s, const struct ssh_run *r, struct ssh_job **ret,
     struct err *err);
+struct ssh_job *ssh_job_dial(struct ssh *s, const struct ssh_dial *d);
 void ssh_job_free(struct ssh_job *j);
 
 /* ssh.c, for the thread. */
@@ -143,6 +148,9 @@ struct ssh_thread {
 	int input_fd; /* of the job, while more of it is waited for; or -1 */
 	bool connecting;
 	uint64_t heard_bytes, heard_at, asked_at;
+	/* Of ssh_dial.c: given up, and the guest has not told yet. */
+	ssh_channel half_open[SSH_HALF_OPEN_MAX];
+	size_t n_half_open;
 	struct err err; /* why it broke */
 };
 int ssh_thread_start(struct ssh *s); /* takes a reference */
@@ -154,5 +162,8 @@ int ssh_thread_wait(
 /* ssh_job.c: runs it and tells how it ended.  Negative when the session can't
  * be used any more. */
 int ssh_job_run(struct ssh_thread *t, struct ssh_job *j);
+
+/* ssh_dial.c: the same for a job that has an address. */
+int ssh_dial_run(struct ssh_thread *t, struct ssh_job *j);
 
 #endif

@@ -333,8 +333,12 @@ static void serve(struct ssh_thread *t)
 	while (!rc) {
 		struct ssh_job *j = ssh_next_job(t->s);
 
-		rc = j ? ssh_job_run(t, j)
-		       : ssh_thread_wait(t, NULL, USEC_NEVER);
+		if (!j)
+			rc = ssh_thread_wait(t, NULL, USEC_NEVER);
+		else if (j->address)
+			rc = ssh_dial_run(t, j);
+		else
+			rc = ssh_job_run(t, j);
 	}
 	if (rc != -ESHUTDOWN && !t->err.code)
 		err_errno(&t->err, rc, "%s", t->s->where);
