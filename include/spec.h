@@ -198,6 +198,7 @@ struct tls_spec {
 	char *dir, *owner;
 };
 
+#define FAKE_CHECK "check" /* beside stages in fake.fail: checks fail */
 struct fake_spec {
 	uint64_t delay; /* usec a stage takes */
 	char **fail;    /* names of stages, or NULL */

@@ -712,6 +712,153 @@ static void fake_disk_is_laid_out_grown_and_wiped(void)
 	place_done(&p);
 }
 
+/* --- setup and probe ------------------------------------------------------ */
+
+static char *const true_argv[] = {(char *)"true", NULL};
+static char *const sleep_argv[] = {(char *)"sleep", (char *)"3600", NULL};
+
+/* Nothing can be set up without a guest; to look is refused as well. */
+static void setup_without_guest(const struct setup_driver *d)
+{
+	const struct setup_file file = {
+	    .key = "files./x", .path = "/x", .mode = 0644, .owner = "0:0"};
+	const struct setup_slice slice = {
+	    .root = "", .files = &file, .n_files = 1};
+	struct setup_look look;
+	struct place p;
+
+	if (!here(d->available))
+		SKIP(why_not);
+	place_init(&p, "setup");
+	void *s = NULL;
+	CHECK_INT(d->open(&p.env, &s, NULL), 0);
+	d->look(s, &look);
+	CHECK(!look.known);
+	DO(setup_observe(d, s, &slice, op, err), -EAGAIN);
+	for (enum setup_part part = 0; part < SETUP_PARTS; part++)
+		DO(setup_ensure(d, s, part, &slice, op, err), -EAGAIN);
+	d->look(s, &look);
+	CHECK(!look.known);
+	d->close(s);
+	place_done(&p);
+}
+
+static bool setup_differs(
+    const struct setup_driver *d, void *s, enum setup_part part)
+{
+	struct setup_look look;
+
+	d->look(s, &look);
+	CHECK(look.known);
+	CHECK(!look.differs[part] || look.n_items > 0);
+	return look.differs[part];
+}
+
+static void fake_setup_differs_until_ensured(void)
+{
+	const struct setup_driver *d = registry_node("fake")->setup;
+	_cleanup_strv_ char **stages = strv_new("configure", "run", NULL);
+	const struct fake_spec fake = {.fail = stages, .fail_times = 1};
+	struct setup_file file = {.key = "files./x",
+	    .path = "/x",
+	    .data = "one",
+	    .len = 3,
+	    .mode = 0644,
+	    .owner = "root:root"};
+	const struct setup_run run = {
+	    .name = "once", .command = (char **)true_argv};
+	const struct setup_service service = {.name = "web"};
+	const struct setup_slice slice = {.root = "",
+	    .files = &file,
+	    .n_files = 1,
+	    .runs = &run,
+	    .n_runs = 1,
+	    .services = &service,
+	    .n_services = 1,
+	    .fake = &fake};
+	struct setup_look look;
+	struct place p;
+	void *s = NULL;
+
+	place_init(&p, "setup");
+	CHECK_INT(d->open(&p.env, &s, NULL), 0);
+	DO(setup_observe(d, s, &slice, op, err), 0);
+	d->look(s, &look);
+	CHECK_INT(look.n_items, 3);
+	CHECK_STR(look.items[0].key, "files./x");
+	DO(setup_ensure(d, s, SETUP_FILES, &slice, op, err), -EIO);
+	CHECK(setup_differs(d, s, SETUP_FILES));
+	DO(setup_ensure(d, s, SETUP_FILES, &slice, op, err), 0);
+	CHECK(!setup_differs(d, s, SETUP_FILES));
+	DO(setup_ensure(d, s, SETUP_RUN, &slice, op, err), -EIO);
+	DO(setup_ensure(d, s, SETUP_RUN, &slice, op, err), 0);
+	DO(setup_ensure(d, s, SETUP_SERVICES, &slice, op, err), 0);
+	CHECK(!setup_differs(d, s, SETUP_SERVICES));
+	d->close(s);
+	/* Another daemon sees the same. */
+	CHECK_INT(d->open(&p.env, &s, NULL), 0);
+	DO(setup_observe(d, s, &slice, op, err), 0);
+	d->look(s, &look);
+	CHECK_INT(look.n_items, 0);
+	file.data = "two";
+	DO(setup_observe(d, s, &slice, op, err), 0);
+	CHECK(setup_differs(d, s, SETUP_FILES));
+	CHECK(!setup_differs(d, s, SETUP_RUN));
+	CANCEL(setup_observe(d, s, &slice, op, err));
+	d->close(s);
+	place_done(&p);
+}
+
+static void probe(const struct probe_driver *d)
+{
+	const struct fake_spec slow = {.delay = 3600 * USEC_PER_SEC};
+	struct probe_slice slice = {.kind = CHECK_COMMAND,
+	    .command = (char **)true_argv,
+	    .timeout = 30 * USEC_PER_SEC};
+	struct err bad = ERR_INIT;
+	struct call broken_off;
+	struct probe_look look;
+	struct place p;
+	void *k = NULL;
+
+	if (!here(d->available))
+		SKIP(why_not);
+	place_init(&p, "probe");
+	CHECK_INT(d->open(&p.env, &k, NULL), 0);
+	DO(probe_run(d, k, &slice, op, err), 0);
+	d->look(k, &look);
+	CHECK(look.pass && look.detail[0]);
+	slice.command = (char **)sleep_argv;
+	slice.fake = &slow;
+	CANCEL(probe_run(d, k, &slice, op, err));
+	CHECK_INT(probe_run(d, k, &slice, call(&broken_off, "run"), &bad), 0);
+	d->close(k);
+	settle();
+	CHECK_INT(broken_off.fired, 0);
+	place_done(&p);
+}
+
+static void fake_check_fails_so_many_times(void)
+{
+	const struct probe_driver *d = registry_node("fake")->probe;
+	_cleanup_strv_ char **words = strv_new(FAKE_CHECK, NULL);
+	const struct fake_spec fake = {.fail = words, .fail_times = 2};
+	const struct probe_slice slice = {.kind = CHECK_TCP, .fake = &fake};
+	struct probe_look look;
+	struct place p;
+	void *k = NULL;
+
+	place_init(&p, "probe");
+	CHECK_INT(d->open(&p.env, &k, NULL), 0);
+	for (int i = 0; i < 3; i++) {
+		DO(probe_run(d, k, &slice, op, err), 0);
+		d->look(k, &look);
+		CHECK_INT(look.pass, i == 2);
+	}
+	d->close(k);
+	place_done(&p);
+}
+
 /* --- a node that does nothing costs nothing
  * -------------------------------------------------- */
 
@@ -720,7 +867,7 @@ static void opening_fake_nodes_is_free(void)
 	const struct node_driver *n = registry_node("fake");
 	struct err err = ERR_INIT;
 	struct place p;
-	void *m, *g, *k;
+	void *m, *g, *k, *s, *c;
 
 	/* Folders that do not exist: nothing may look at them. */
 	place_init(&p, "gone");
@@ -734,11 +881,15 @@ static void opening_fake_nodes_is_free(void)
 		    0);
 		CHECK_INT(n->guest->open(&p.env, &g, &err), 0);
 		CHECK_INT(n->disk->open(&p.env, &k, &err), 0);
+		CHECK_INT(n->setup->open(&p.env, &s, &err), 0);
+		CHECK_INT(n->probe->open(&p.env, &c, &err), 0);
 		if (i == 0) {
 			after = dup(0);
 			CHECK_INT(after, before); /* no descriptor */
 			close(after);
 		}
+		n->probe->close(c);
+		n->setup->close(s);
 		n->disk->close(k);
 		n->guest->close(g);
 		n->machine->close(m);
@@ -803,6 +954,12 @@ static void subject_keeps_the_contract(void)
 		machine(s->node->machine);
 	else if (STREQ(s->kind, "guest"))
 		guest(s->node->guest);
+	else if (STREQ(s->kind, "probe"))
+		probe(s->node->probe);
+	else if (STREQ(s->kind, "setup") && s->node->virtual)
+		fake_setup_differs_until_ensured();
+	else if (STREQ(s->kind, "setup"))
+		setup_without_guest(s->node->setup);
 	else if (s->node->virtual)
 		fake_disk_is_laid_out_grown_and_wiped();
 	else
@@ -814,6 +971,7 @@ static const struct test_case cases[] = {
     CASE(opening_fake_nodes_is_free),
     CASE(fake_machine_boots_and_ends),
     CASE(fake_guest_does_what_it_is_told),
+    CASE(fake_check_fails_so_many_times),
     CASE(image_files_keeps_the_contract),
     CASE(image_netboot_keeps_the_contract),
 };

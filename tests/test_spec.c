@@ -157,7 +157,7 @@ static void wrong_types_say_what_was_found(void)
 	    {"{\"fake\":{\"fail\":[\"bot\"]}}",
 		"fake.fail[0]: \"bot\" is not a stage: image, network, "
 		"machine, boot, ssh, partition, install, configure, run, "
-		"services"},
+		"services; or check"},
 	};
 
 	CHECK_ROWS(SPEC_NODE, rows);

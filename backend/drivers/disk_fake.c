@@ -270,8 +270,12 @@ static int wipe_end(void *self, struct err *err)
 	struct disk *d = self;
 	_cleanup_free_ char *path = fake_path(d->env->state_dir, CONTENT);
 
+	_cleanup_free_ char *setup = fake_path(d->env->state_dir, FAKE_SETUP);
+
 	if (unlink(path) < 0 && errno != ENOENT)
 		return err_errno(err, -errno, "%s can't be removed", path);
+	if (unlink(setup) < 0 && errno != ENOENT)
+		return err_errno(err, -errno, "%s can't be removed", setup);
 	set_seen(d, DISK_BLANK, false, "");
 	return 0;
 }

@@ -87,12 +87,17 @@ char *fake_path(const char *dir, const char *name)
 	return xasprintf("%s/%s", dir, name);
 }
 
+static const char *fail_name(unsigned stage)
+{
+	return stage == FAILS_CHECK ? FAKE_CHECK
+				    : stage_name((enum stage)stage);
+}
+
 static void read_line(const char *line, struct fake_record *r)
 {
 	char stage[16];
 	unsigned n;
 	uint64_t v;
-	enum stage s;
 
 	if (sscanf(line, "launch %" SCNu64, &v) == 1)
 		r->launch = v;
@@ -106,9 +111,10 @@ static void read_line(const char *line, struct fake_record *r)
 		r->end = (enum machine_end)n;
 	else if (sscanf(line, "rules %" SCNx64, &v) == 1)
 		r->rules = v;
-	else if (sscanf(line, "failed %15s %u", stage, &n) == 2 &&
-		 stage_parse(stage, &s) == 0)
-		r->failed[s] = n;
+	else if (sscanf(line, "failed %15s %u", stage, &n) == 2)
+		for (unsigned s = 0; s < ARRAY_SIZE(r->failed); s++)
+			if (STREQ(stage, fail_name(s)))
+				r->failed[s] = n;
 }
 
 int fake_record_read(
@@ -141,10 +147,10 @@ int fake_record_write(
 	    r->launch, r->started, r->running, r->marked, (int)r->end);
 	if (r->rules)
 		buf_printf(&text, "rules %" PRIx64 "\n", r->rules);
-	for (int s = 0; s < STAGES; s++)
+	for (unsigned s = 0; s < ARRAY_SIZE(r->failed); s++)
 		if (r->failed[s])
-			buf_printf(&text, "failed %s %u\n",
-			    stage_name((enum stage)s), r->failed[s]);
+			buf_printf(&text, "failed %s %u\n", fail_name(s),
+			    r->failed[s]);
 	int rc = file_replace(AT_FDCWD, path, text.data, text.len, 0600);
 	if (rc < 0)
 		return err_errno(err, rc, "%s can't be written", path);
@@ -165,13 +171,13 @@ static uint64_t rules_of(const struct fake_spec *spec)
 }
 
 int fake_fails(const struct driver_env *env, const struct fake_spec *spec,
-    enum stage stage, struct err *err)
+    unsigned stage, struct err *err)
 {
 	struct fake_record r = {0};
 	bool listed = false;
 
 	for (char **s = spec ? spec->fail : NULL; s && *s; s++)
-		listed |= STREQ(*s, stage_name(stage));
+		listed |= STREQ(*s, fail_name(stage));
 	if (!listed)
 		return 0;
 	int rc = fake_record_read(env, &r, err);

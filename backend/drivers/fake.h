@@ -36,7 +36,7 @@ struct fake_record {
 	bool running, marked;
 	enum machine_end end;
 	uint64_t rules; /* digest of fake.fail: another one counts anew */
-	unsigned failed[STAGES];
+	unsigned failed[STAGES + 1];
 };
 /* A missing record reads as an empty one. */
 int fake_record_read(
@@ -44,10 +44,12 @@ int fake_record_read(
 int fake_record_write(
     const struct driver_env *env, const struct fake_record *r, struct err *err);
 
+/* What can fail by fake.fail beside stages: a check (FAKE_CHECK). */
+#define FAILS_CHECK STAGES
 /* Does this stage have to fail this time?  Counts it.  Returns 0, or -EIO
  * with a sentence.  No file is looked at when the stage isn't listed. */
 int fake_fails(const struct driver_env *env, const struct fake_spec *spec,
-    enum stage stage, struct err *err);
+    unsigned stage, struct err *err);
 
 static inline uint64_t fake_delay(const struct fake_spec *spec)
 {
@@ -59,5 +61,7 @@ char *fake_path(const char *dir, const char *name);
 /* A guest that was told to power off leaves this in the runtime directory for
  * its machine. */
 #define FAKE_POWEROFF "fake-poweroff"
+/* In the state directory: what is set up; it goes with the disk. */
+#define FAKE_SETUP "fake-setup"
 
 #endif

@@ -13,12 +13,15 @@ static const struct node_driver nodes[] = {
 	.machine = &machine_qemu,
 	.guest = &guest_ssh,
 	.disk = &disk_guest,
+	.probe = &probe_ssh,
     },
     {
 	.name = "fake",
 	.machine = &machine_fake,
 	.guest = &guest_fake,
 	.disk = &disk_fake,
+	.setup = &setup_fake,
+	.probe = &probe_fake,
 	.virtual = true,
     },
 };
@@ -68,6 +71,11 @@ void registry_each(
 		fn("guest", d->guest->name, d->guest->help, d->guest->available,
 		    userdata);
 		fn("disk", d->disk->name, d->disk->help, d->disk->available,
+		    userdata);
+		if (d->setup)
+			fn("setup", d->setup->name, d->setup->help,
+			    d->setup->available, userdata);
+		fn("probe", d->probe->name, d->probe->help, d->probe->available,
 		    userdata);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(networks); i++)
