@@ -36,10 +36,8 @@ struct object *object_new(
 	o->name = xstrdup(name);
 	for (size_t i = 0; i < ASPECT_BITS; i++)
 		o->changed_at[i] = now;
-	if (kind == OBJECT_NODE) {
-		c->in_state[STATE_DOWN]++;
+	if (kind == OBJECT_NODE)
 		as_node(o)->since = now_mono();
-	}
 	return o;
 }
 
@@ -218,7 +216,6 @@ static void close_object(struct object *o)
 	claims_drop(n, n->claims);
 	node_set_users(n, false);
 	node_reach_stale(n);
-	o->c->in_state[n->plan.state]--;
 	if (n->planned && !n->plan.settled)
 		o->c->unsettled--;
 	n->planned = false;

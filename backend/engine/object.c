@@ -70,6 +70,8 @@ void object_show(struct object *o)
 		abort();
 	o->making = false;
 	o->c->count[o->kind]++;
+	if (o->kind == OBJECT_NODE)
+		o->c->in_state[as_node(o)->plan.state]++;
 }
 
 void object_withdraw(struct object *o)
@@ -79,6 +81,8 @@ void object_withdraw(struct object *o)
 	if (!o->making) {
 		tdelete(o, &c->by_name[o->kind], by_name);
 		c->count[o->kind]--;
+		if (o->kind == OBJECT_NODE)
+			c->in_state[as_node(o)->plan.state]--;
 	}
 	c->by_number[o->kind][o->number] = NULL;
 }
