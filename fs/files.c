@@ -104,6 +104,11 @@ const struct file files[] = {
 	.touch = network_touch_ports,
 	.timed = true,
 	.help = "numbers in the text format of Prometheus"},
+    TEXT(26, PLACE_ROOT, "topology.svg", ASPECT_LINKS, render_topology,
+	"a drawing of nodes, networks, addresses and links"),
+    TEXT(27, PLACE_ROOT, "timeline.svg", ASPECT_PROGRESS | ASPECT_LINKS,
+	render_timeline,
+	"a drawing of what each node spent its time on, by stages"),
 
     {.slot = 15,
 	.place = PLACE_WAIT,

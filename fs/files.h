@@ -117,6 +117,10 @@ void render_hosts(const struct render *r, struct buf *ret);
 void render_inventory(const struct render *r, struct buf *ret);
 /* file_metrics.c */
 void render_metrics(const struct render *r, struct buf *ret);
+/* file_topology.c */
+void render_topology(const struct render *r, struct buf *ret);
+/* file_timeline.c */
+void render_timeline(const struct render *r, struct buf *ret);
 /* file_network.c */
 void render_ports(const struct render *r, struct buf *ret);
 void render_reach(const struct render *r, struct buf *ret);

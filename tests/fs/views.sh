@@ -1,19 +1,42 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Files for other programs: inventory.json by Ansible, metrics.prom by promtool.
-# A program that is missing skips its part, and says so.
+# Files for other programs: inventory.json by Ansible, metrics.prom by promtool,
+# topology.svg and timeline.svg drawn by librsvg.  A program that is missing
+# skips its part, and says so.
 # shellcheck source=tests/fs/lib.sh
 . "$ROOT/tests/fs/lib.sh"
 fake 10ms
 cd "$M" || exit 1
-files="inventory.json metrics.prom"
+files="inventory.json metrics.prom topology.svg timeline.svg"
 has() { # has COMMAND PACKAGE
 	command -v "$1" >/dev/null || {
 		note <<<"skipped: what needs $1 (package $2)"
 		return 1
 	}
 }
+
+draw() { # draw WHAT: both drawings
+	local file
+	for file in topology timeline; do
+		cp $file.svg "$T/$1-$file.svg"
+		t "$file.svg of $1 is drawn" timeout 60 rsvg-convert -w 300 \
+			--keep-aspect-ratio -o "$T/$1-$file.png" "$T/$1-$file.svg"
+		t "... labels stand apart, something is there" timeout 60 python3 \
+			"$ROOT/tests/fs/svg.py" "$T/$1-$file.svg" "$T/$1-$file.png"
+	done
+}
+drawn() { # drawn FILE ELEMENT...: an XML tree has texts that contain these
+	python3 - "$@" <<'PY'
+import sys
+import xml.etree.ElementTree as tree
+texts = [e.text or "" for e in tree.parse(sys.argv[1]).iter()]
+sys.exit(" ".join(w for w in sys.argv[2:] if not any(w in t for t in texts)) or None)
+PY
+}
+can_draw=
+has rsvg-convert librsvg2-bin &&
+	[ -e /usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf ] && can_draw=1
 
 # --- a cluster with something to tell ---
 mkdir networks/storage-a
@@ -89,6 +112,39 @@ is "memory is the daemon's (within a fifth)" "$(awk -v a="$memory" \
 	-v b="$((pages * $(getconf PAGESIZE)))" \
 	'BEGIN { print (a > b * 0.8 && a < b * 1.2) }')" 1
 
+# --- drawings ---
+if [ $can_draw ]; then
+	draw three
+	t "nodes, networks, addresses" drawn topology.svg node01 node02 node03 \
+		storage-a "lan 10.36.0.11/24" "more 10.36.0.77/24" "2 up" "1 down"
+	t "a link that is down" grep -q "stroke-dasharray='5 3'/>\$" topology.svg
+	t "stages and their time" drawn timeline.svg machine boot ssh "up in 0."
+	long=$(printf 'n%.0s' {1..63})
+	mkdir "networks/$long" "nodes/$long"
+	for i in {1..33}; do mkdir networks/net$i; done
+	nics=$(printf '"nic%s":{"network":"net%s"},' 1 1 2 2 3 3 4 4 5 31 6 32 7 33)
+	echo "{\"nics\":{$nics\"x\":{\"network\":\"$long\"}},
+		\"fake\":{\"fail\":[\"machine\"],\"fail_times\":99}}" >"nodes/$long/spec"
+	echo '{"fake":{"delay":"60s"}}' >nodes/node03/spec
+	echo up >"nodes/$long/state"
+	settle "$long" >/dev/null 2>&1
+	echo up >nodes/node03/state
+	draw odd
+	t "what failed" drawn timeline.svg failed
+	t "what runs" drawn timeline.svg "machine runs"
+	t "networks that are too many" drawn topology.svg "and 4 more networks" \
+		"nic7 on net33"
+	cp timeline.svg "$T/early"
+	before=$(stat -c %y timeline.svg)
+	until_true 2 false
+	t "the drawing is as of the last change" cmp timeline.svg "$T/early"
+	is "and so is its time" "$(stat -c %y timeline.svg)" "$before"
+	echo off >state
+	echo '{}' >nodes/node03/spec
+	settle >/dev/null 2>&1
+	rmdir "nodes/$long" "networks/$long" networks/net*
+fi
+
 # --- as files: true sizes, times of the last change ---
 for file in $files; do
 	is "$file: a true size" "$(stat -c %s "$file")" "$(wc -c <"$file")"
@@ -97,11 +153,31 @@ for file in $files; do
 	is "$file: a read is no change" "$(stat -c %y "$file")" "$before"
 done
 
+# --- a crowd, until the network is full ---
+crowd=$(python3 -c 'import itertools, os
+for i in itertools.count(1):
+    try:
+        os.mkdir(f"nodes/x{i:03}")
+    except OSError as e:
+        print(i - 1, e.errno)
+        break')
+like "a network takes so many" "$crowd" '^2[0-9][0-9] 28$'
+is "one that was refused is not counted" "$(value 'rackfs_nodes{state="down"}')" \
+	$((${crowd% *} + 3))
+echo up >state
+settle all 60 >/dev/null
+if [ $can_draw ]; then
+	draw crowd
+	t "a square for each" drawn topology.svg "$((${crowd% *} + 2)) nodes"
+fi
+if has promtool prometheus; then is "metrics of all" "$(checked 2>&1)" ""; fi
+
 # --- none at all ---
 echo down >state
 settle >/dev/null
 rmdir nodes/*
 for file in $files; do t "$file of no node" test -s "$file"; done
+[ ! $can_draw ] || draw nothing
 if has ansible-inventory ansible-core; then
 	is "an inventory of no node" \
 		"$(inventory "$M/inventory.json" 2>&1 | jq -c ._meta)" \
