@@ -176,6 +176,9 @@ static void stop(struct daemon *d)
 {
 	if (d->session)
 		session_stop(d->session);
+	/* A disk that does not answer holds no caller then. */
+	if (d->session && d->folders.keeper)
+		session_hang_up(d->session);
 	cluster_free(d->cluster);
 	session_free(d->session);
 	for (size_t i = 0; i < ARRAY_SIZE(end_signals); i++)

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+#include "log.h"
 #include "fs/kept.h"
 #include "fs/mount.h"
 #include "fs/notify.h"
@@ -140,6 +141,14 @@ void session_stop(struct session *s)
 	loop_source_free(TAKE_PTR(s->scan));
 	ops_drop_replacements(s);
 	handle_free_all(s);
+}
+
+void session_hang_up(struct session *s)
+{
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0 || dup3(null, fuse_session_fd(s->fuse), O_CLOEXEC) < 0)
+		log_error("the mount can't be let go");
 }
 
 void session_free(struct session *s)

@@ -66,6 +66,9 @@ int session_serve(
 /* Serves no more; answers every blocked request; drops every transaction.
  * The cluster may be freed after it, the session after that. */
 void session_stop(struct session *s);
+/* Lets go of the mount, after session_stop() and when nobody else has it: the
+ * kernel ends what is still under way. */
+void session_hang_up(struct session *s);
 void session_free(struct session *s); /* NULL is legal */
 
 struct render session_render(const struct session *s, struct object *o);

@@ -7,7 +7,7 @@
 # shellcheck source=tests/fs/lib.sh
 . "$ROOT/tests/fs/lib.sh"
 
-KILLS=${KILLS:-50}
+KILLS=${KILLS:-200}
 
 # shellcheck disable=SC2119
 start_daemon
@@ -21,7 +21,7 @@ block() { # node b: starts for an hour
 	echo up >"$M/nodes/b/state"
 }
 survive() {
-	timeout 200 python3 "$ROOT/tests/fs/survive.py" "$M" "$R" "$@" ||
+	timeout 220 python3 "$ROOT/tests/fs/survive.py" "$M" "$R" "$@" ||
 		bad=$((bad + 1))
 }
 daemon() { cat "$R/daemon.pid"; }
