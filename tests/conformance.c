@@ -712,6 +712,171 @@ static void fake_disk_is_laid_out_grown_and_wiped(void)
 	place_done(&p);
 }
 
+/* --- install ---------------------------------------------------------------
+ */
+
+static struct install_look install_seen(const struct install_driver *d, void *i)
+{
+	struct install_look look;
+
+	d->look(i, &look);
+	return look;
+}
+
+static void *install_at(const struct install_driver *d, struct place *p)
+{
+	struct err err = ERR_INIT;
+	void *i = NULL;
+
+	CHECK_INT(d->open(&p->env, &i, &err), 0);
+	return i;
+}
+
+static struct image_look *image_to_install(const char *source, char digit)
+{
+	struct image_look *look = xcalloc(1, sizeof(*look));
+
+	look->ready = true;
+	snprintf(look->source, sizeof(look->source), "%s", source);
+	memset(look->digest, digit, sizeof(look->digest) - 1);
+	look->format = FORMAT_RAW;
+	look->size = 8 * MIB;
+	snprintf(look->init, sizeof(look->init), "/nix/store/x-toy/init");
+	return look;
+}
+
+/* Without a guest nothing can be put on its disk. */
+static void install_without_guest(const struct install_driver *d)
+{
+	_cleanup_free_ struct image_look *image =
+	    image_to_install("/nowhere", 'a');
+	struct install_slice slice = {.root = "/mnt", .image = image};
+	struct place p;
+
+	if (!here(d->available))
+		SKIP(why_not);
+	place_init(&p, "install");
+	d->close(install_at(d, &p));
+	void *i = install_at(d, &p);
+	DO(install_observe(d, i, &slice, op, err), -EAGAIN);
+	DO(install_ensure(d, i, &slice, op, err), -EAGAIN);
+	DO(install_seal(d, i, &slice, op, err), -EAGAIN);
+	slice.root = "";
+	DO(install_ensure(d, i, &slice, op, err), -EINVAL);
+	slice.root = "/mnt";
+	slice.cmdline = "one\ntwo";
+	DO(install_ensure(d, i, &slice, op, err), -EINVAL);
+	slice.image = NULL;
+	DO(install_ensure(d, i, &slice, op, err), -EINVAL);
+	CHECK_STR(install_seen(d, i).copied, "");
+	d->close(i);
+	place_done(&p);
+}
+
+static void install_on_a_file(const struct install_driver *d)
+{
+	_cleanup_free_ char *source = xasprintf("%s/image", folder);
+	_cleanup_free_ char *path = xasprintf("%s/disk", folder);
+	_cleanup_free_ struct image_look *first = image_to_install(source, 'a');
+	_cleanup_free_ struct image_look *second =
+	    image_to_install(source, 'b');
+	struct install_slice slice = {.image = first,
+	    .disk_path = path,
+	    .disk_format = FORMAT_QCOW2,
+	    .disk_size = 16 * MIB};
+	struct err bad = ERR_INIT;
+	struct call broken_off;
+	struct place p;
+
+	if (!here(d->available))
+		SKIP(why_not);
+	place_init(&p, "install");
+	CHECK_INT(file_replace(AT_FDCWD, source, "data", 4, 0600), 0);
+	CHECK_INT(truncate(source, 8 * MIB), 0);
+	d->close(install_at(d, &p));
+	void *i = install_at(d, &p);
+	DO(install_observe(d, i, &slice, op, err), 0);
+	CHECK_STR(install_seen(d, i).installed, "");
+	DO(install_seal(d, i, &slice, op, err), -EIO);
+	CANCEL(install_ensure(d, i, &slice, op, err));
+	CHECK_INT(
+	    install_ensure(d, i, &slice, call(&broken_off, "ensure"), &bad), 0);
+	d->close(i);
+	settle();
+	CHECK_INT(broken_off.fired, 0);
+	i = install_at(d, &p);
+	for (int round = 0; round < 2; round++)
+		DO(install_ensure(d, i, &slice, op, err), 0);
+	DO(install_seal(d, i, &slice, op, err), 0);
+	CHECK_STR(install_seen(d, i).installed, first->digest);
+	slice.image = second;
+	DO(install_ensure(d, i, &slice, op, err), -EEXIST);
+	CHECK_INT(unlink(path), 0); /* wiped */
+	DO(install_observe(d, i, &slice, op, err), 0);
+	CHECK_STR(install_seen(d, i).installed, "");
+	d->close(i);
+	place_done(&p);
+}
+
+static void fake_install_is_sealed_and_wiped(void)
+{
+	const struct node_driver *n = registry_node("fake");
+	const struct install_driver *d = n->install[IMAGE_ROOTFS];
+	_cleanup_strv_ char **stages = strv_new("install", NULL);
+	const struct fake_spec fake = {.fail = stages, .fail_times = 1};
+	_cleanup_free_ struct image_look *first = image_to_install("", 'a');
+	_cleanup_free_ struct image_look *second = image_to_install("", 'b');
+	struct install_slice slice = {.image = first, .fake = &fake};
+	const struct disk_spec disk = {.size = MIB};
+	const struct disk_slice disk_slice = {.spec = &disk};
+	struct place p;
+
+	place_init(&p, "install");
+	void *i = install_at(d, &p);
+	DO(install_observe(d, i, &slice, op, err), 0);
+	CHECK_STR(install_seen(d, i).copied, "");
+	DO(install_seal(d, i, &slice, op, err), -EIO);
+	DO(install_ensure(d, i, &slice, op, err), -EIO);
+	CHECK_STR(install_seen(d, i).copied, "");
+	DO(install_ensure(d, i, &slice, op, err), 0);
+	CHECK_STR(install_seen(d, i).copied, first->digest);
+	CHECK_STR(install_seen(d, i).installed, "");
+	/* It was never booted: another image takes its place. */
+	slice.image = second;
+	DO(install_ensure(d, i, &slice, op, err), 0);
+	CANCEL(install_seal(d, i, &slice, op, err));
+	DO(install_seal(d, i, &slice, op, err), 0);
+	CHECK_STR(install_seen(d, i).installed, second->digest);
+	slice.image = first;
+	DO(install_ensure(d, i, &slice, op, err), -EEXIST);
+	slice.image = NULL; /* a fake node asks for none */
+	void *k = disk_at(n->disk, &p);
+	DO(disk_wipe(n->disk, k, &disk_slice, op, err), 0);
+	n->disk->close(k);
+	DO(install_observe(d, i, &slice, op, err), 0);
+	CHECK_STR(install_seen(d, i).installed, "");
+	DO(install_ensure(d, i, &slice, op, err), 0);
+	DO(install_seal(d, i, &slice, op, err), 0);
+	CHECK(install_seen(d, i).installed[0]);
+	d->close(i);
+	place_done(&p);
+}
+
+static void install(const struct node_driver *n, const char *name)
+{
+	const struct install_driver *d = NULL;
+
+	for (int k = 0; k < IMAGE_KINDS; k++)
+		if (n->install[k] && STREQ(n->install[k]->name, name))
+			d = n->install[k];
+	if (n->virtual)
+		fake_install_is_sealed_and_wiped();
+	else if (d == n->install[IMAGE_DISK])
+		install_on_a_file(d);
+	else
+		install_without_guest(d);
+}
+
 /* --- setup and probe ------------------------------------------------------ */
 
 static char *const true_argv[] = {(char *)"true", NULL};
@@ -867,7 +1032,7 @@ static void opening_fake_nodes_is_free(void)
 	const struct node_driver *n = registry_node("fake");
 	struct err err = ERR_INIT;
 	struct place p;
-	void *m, *g, *k, *s, *c;
+	void *m, *g, *k, *i, *s, *c;
 
 	/* Folders that do not exist: nothing may look at them. */
 	place_init(&p, "gone");
@@ -875,21 +1040,23 @@ static void opening_fake_nodes_is_free(void)
 	CHECK_INT(rmdir(p.run), 0);
 	int before = dup(0), after;
 	close(before);
-	for (int i = 0; i < 1000; i++) {
+	for (int round = 0; round < 1000; round++) {
 		CHECK_INT(
 		    n->machine->open(&p.env, no_identity, on_console, &m, &err),
 		    0);
 		CHECK_INT(n->guest->open(&p.env, &g, &err), 0);
 		CHECK_INT(n->disk->open(&p.env, &k, &err), 0);
+		CHECK_INT(n->install[IMAGE_DISK]->open(&p.env, &i, &err), 0);
 		CHECK_INT(n->setup->open(&p.env, &s, &err), 0);
 		CHECK_INT(n->probe->open(&p.env, &c, &err), 0);
-		if (i == 0) {
+		if (round == 0) {
 			after = dup(0);
 			CHECK_INT(after, before); /* no descriptor */
 			close(after);
 		}
 		n->probe->close(c);
 		n->setup->close(s);
+		n->install[IMAGE_DISK]->close(i);
 		n->disk->close(k);
 		n->guest->close(g);
 		n->machine->close(m);
@@ -954,6 +1121,8 @@ static void subject_keeps_the_contract(void)
 		machine(s->node->machine);
 	else if (STREQ(s->kind, "guest"))
 		guest(s->node->guest);
+	else if (STREQ(s->kind, "install"))
+		install(s->node, s->name);
 	else if (STREQ(s->kind, "probe"))
 		probe(s->node->probe);
 	else if (STREQ(s->kind, "setup") && s->node->virtual)

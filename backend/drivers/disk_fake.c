@@ -267,15 +267,18 @@ static int fake_ensure(
 
 static int wipe_end(void *self, struct err *err)
 {
+	static const char *const files[] = {
+	    CONTENT, FAKE_INSTALLED, FAKE_SETUP};
 	struct disk *d = self;
-	_cleanup_free_ char *path = fake_path(d->env->state_dir, CONTENT);
 
-	_cleanup_free_ char *setup = fake_path(d->env->state_dir, FAKE_SETUP);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		_cleanup_free_ char *path =
+		    fake_path(d->env->state_dir, files[i]);
 
-	if (unlink(path) < 0 && errno != ENOENT)
-		return err_errno(err, -errno, "%s can't be removed", path);
-	if (unlink(setup) < 0 && errno != ENOENT)
-		return err_errno(err, -errno, "%s can't be removed", setup);
+		if (unlink(path) < 0 && errno != ENOENT)
+			return err_errno(
+			    err, -errno, "%s can't be removed", path);
+	}
 	set_seen(d, DISK_BLANK, false, "");
 	return 0;
 }

@@ -15,5 +15,8 @@ extern const struct guest_driver guest_ssh, guest_fake;
 extern const struct disk_driver disk_guest, disk_fake;
 extern const struct setup_driver setup_fake;
 extern const struct probe_driver probe_ssh, probe_fake;
+extern const struct install_driver install_rootfs, install_closure,
+    install_disk;
+extern const struct install_driver install_fake;
 
 #endif

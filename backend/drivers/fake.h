@@ -58,6 +58,8 @@ static inline uint64_t fake_delay(const struct fake_spec *spec)
 
 /* DIR/name; owned text. */
 char *fake_path(const char *dir, const char *name);
+/* In the state directory: what install_fake has put on the disk. */
+#define FAKE_INSTALLED "fake-installed"
 /* A guest that was told to power off leaves this in the runtime directory for
  * its machine. */
 #define FAKE_POWEROFF "fake-poweroff"

@@ -13,6 +13,9 @@ static const struct node_driver nodes[] = {
 	.machine = &machine_qemu,
 	.guest = &guest_ssh,
 	.disk = &disk_guest,
+	.install = {[IMAGE_ROOTFS] = &install_rootfs,
+	    [IMAGE_CLOSURE] = &install_closure,
+	    [IMAGE_DISK] = &install_disk},
 	.probe = &probe_ssh,
     },
     {
@@ -20,6 +23,9 @@ static const struct node_driver nodes[] = {
 	.machine = &machine_fake,
 	.guest = &guest_fake,
 	.disk = &disk_fake,
+	.install = {[IMAGE_ROOTFS] = &install_fake,
+	    [IMAGE_CLOSURE] = &install_fake,
+	    [IMAGE_DISK] = &install_fake},
 	.setup = &setup_fake,
 	.probe = &probe_fake,
 	.virtual = true,
@@ -59,6 +65,23 @@ const struct image_driver *registry_image(const struct image_spec *spec)
 	return spec->build ? &image_netboot : &image_files;
 }
 
+/* Each once, also one for several kinds of images. */
+static void each_install(const struct node_driver *d,
+    void (*fn)(const char *kind, const char *name, const char *help,
+	int (*available)(struct err *err), void *userdata),
+    void *userdata)
+{
+	const struct install_driver *last = NULL;
+
+	for (int k = 0; k < IMAGE_KINDS; k++) {
+		const struct install_driver *i = d->install[k];
+
+		if (i && i != last)
+			fn("install", i->name, i->help, i->available, userdata);
+		last = i ? i : last;
+	}
+}
+
 void registry_each(
     void (*fn)(const char *kind, const char *name, const char *help,
 	int (*available)(struct err *err), void *userdata),
@@ -72,6 +95,7 @@ void registry_each(
 		    userdata);
 		fn("disk", d->disk->name, d->disk->help, d->disk->available,
 		    userdata);
+		each_install(d, fn, userdata);
 		if (d->setup)
 			fn("setup", d->setup->name, d->setup->help,
 			    d->setup->available, userdata);

@@ -228,7 +228,12 @@ static int start(struct child *c, const struct child_options *o,
 			return err_errno(err, -errno, "cannot run %s in %s",
 			    o->argv[0], o->cwd);
 	}
-	rc = open_pipe(&c->out[0], &out);
+	if (o->stdout_fd) {
+		out = fcntl(o->stdout_fd, F_DUPFD_CLOEXEC, 3);
+		rc = out < 0 ? -errno : 0;
+	} else {
+		rc = open_pipe(&c->out[0], &out);
+	}
 	if (!rc)
 		rc = open_pipe(&c->out[1], &errout);
 	if (rc)
@@ -260,8 +265,9 @@ static int watch(struct child *c, uint64_t timeout)
 	if (!rc)
 		rc = loop_add_timer(c->loop, at, on_timer, c, &c->timer);
 	for (int i = 0; !rc && i < 2; i++)
-		rc = loop_add_io(c->loop, c->out[i], EPOLLIN, on_output, c,
-		    &c->out_source[i]);
+		if (c->out[i] >= 0)
+			rc = loop_add_io(c->loop, c->out[i], EPOLLIN, on_output,
+			    c, &c->out_source[i]);
 	return rc;
 }
 

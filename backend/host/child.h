@@ -19,6 +19,7 @@ struct child_options {
 	int stdin_fd;      /* -1: /dev/null; borrowed */
 	const void *input; /* or: bytes for its stdin (copied) */
 	size_t input_len;
+	int stdout_fd;    /* borrowed; 0: none, output() gets it */
 	uint64_t timeout; /* usec; 0: none; killed then, code -ETIMEDOUT */
 	/* Each piece of output as it comes; may be NULL. */
 	void (*output)(
