@@ -91,7 +91,8 @@ bool tombstone_restore(struct tombstones *t, struct kept *k)
 
 	if (!kept_state(k, &state, sizeof(state)))
 		return false;
-	put(t, kept_id(k) & ~TOMBSTONE_ID, state.until, k);
+	/* The tool could not go on meanwhile. */
+	put(t, kept_id(k) & ~TOMBSTONE_ID, now_mono() + TOMBSTONE_USEC, k);
 	return true;
 }
 

@@ -4,6 +4,8 @@
  */
 #include <stdio.h>
 #include "fs/files.h"
+#include "fs/scratch.h"
+#include "fs/tombstone.h"
 
 static const char about[] =
     "# Every file of the tree\n"
@@ -21,22 +23,73 @@ static const char about[] =
     "| mkdir, rmdir | in `networks/`, `images/`, `nodes/` they make and remove "
     "one; EPERM elsewhere. EINVAL: a bad name; EEXIST; EBUSY: it runs or is "
     "used; ENOTEMPTY: a disk holds data |\n"
-    "| unlink, rename, link, symlink, mknod, creat | EPERM (so `rm -r` "
-    "destroys "
-    "nothing) |\n"
-    "| chmod, chown | EPERM, but for the mode and owner that it has |\n"
+    "| unlink, rename | of `spec`: its name is gone for a moment (below); of "
+    "other files and of directories: EPERM (so `rm -r` destroys nothing) |\n"
+    "| rename over a document | replaces it, whole or not at all (below); over "
+    "another file: EPERM; over a document with RENAME_NOREPLACE: EEXIST. "
+    "RENAME_EXCHANGE: EINVAL |\n"
+    "| open with O_CREAT, symlink | a temporary file (below); EPERM in a "
+    "directory that has no document |\n"
+    "| link, mknod | EPERM |\n"
+    "| open with O_EXCL and O_CREAT | EEXIST; a file that is there is never "
+    "made anew |\n"
+    "| O_TMPFILE, fallocate, reflinks | ENOTSUP |\n"
+    "| chmod, chown | of a document: accepted without effect, since tools that "
+    "copy set them; else EPERM, but for the mode and owner that it has |\n"
     "| utimensat | accepted without effect: times are those of the content |\n"
     "| truncate(2) | to 0 or to its own size: accepted without effect; else "
     "EINVAL. ftruncate(2) on a document cuts what is being written; longer "
     "than that: EINVAL |\n"
     "| extended attributes, ACLs | ENOTSUP |\n"
     "| locks | local to this host, advisory |\n"
-    "| mmap | MAP_PRIVATE; MAP_SHARED gives ENODEV |\n"
+    "| mmap | MAP_PRIVATE; MAP_SHARED since Linux 6.6, before that ENODEV. A "
+    "map shows the text as it was when it was made; one that is written is a "
+    "transaction of its descriptor |\n"
+    "| copy_file_range, sendfile, splice | as read and write |\n"
+    "| fsync, fdatasync | of a document: as close(2), and the errno is heard; "
+    "else nothing to do |\n"
     "\n"
     "poll(2): a text is always readable, and POLLPRI and POLLERR say that it\n"
     "has changed since it was read (as in sysfs); a growing text is readable\n"
     "when there is more than was read; a file that waits, when its read would\n"
     "not.\n"
+    "\n";
+
+static const char scratch[] =
+    "## Temporary files\n"
+    "\n"
+    "Editors and tools write a file beside the one that they change, and put\n"
+    "it in its place. So in a directory that holds a document any name that\n"
+    "the tree does not have can be made: a file or a symbolic link, read,\n"
+    "written, cut, mapped, renamed, given a mode, owner and times as\n"
+    "anywhere. It lives in memory, outlives the daemon (not the mount), is\n"
+    "listed, is never parsed and never counts as configuration. rmdir of a\n"
+    "node, network or image takes its temporary files along. A name is any\n"
+    "bytes, %d of them at most.\n"
+    "\n"
+    "| limit | beyond it |\n"
+    "| --- | --- |\n"
+    "| %d in a directory | ENOSPC |\n"
+    "| %llu MiB each | EFBIG |\n"
+    "| %llu MiB in all | ENOSPC |\n"
+    "\n";
+
+static const char in_place[] =
+    "**Renamed over a document** (`sed -i`, `perl -pi`, `rsync`) it becomes\n"
+    "the document: checked, on disk and in force before rename(2) answers.\n"
+    "When it is refused, the errno is that of a write, both files stay as\n"
+    "they were, and `error` says why. An empty file or a link: EINVAL. As on\n"
+    "other file systems, one who watches the file itself loses it, and one\n"
+    "who watches its directory sees MOVED_TO. Who has the temporary file\n"
+    "still open writes to a file without a name.\n"
+    "\n"
+    "**`spec` may go for a moment** (`mv`, `install`, `git checkout`, an\n"
+    "editor's backup): unlink takes its name away, not the configuration. A\n"
+    "file of that name that is made within %llu s is a write as with `>`;\n"
+    "else the name is back then, with its content. A rename of `spec` to a\n"
+    "free name, or to that of a temporary file, does the same and leaves a\n"
+    "copy under the new name. After a crash of the daemon the time begins\n"
+    "anew.\n"
     "\n";
 
 static const char growing[] =
@@ -156,6 +209,9 @@ static void errors(void)
 int main(void)
 {
 	fputs(about, stdout);
+	printf(scratch, SCRATCH_NAME_MAX, SCRATCH_FILES_MAX,
+	    SCRATCH_SIZE_MAX / MIB, KEPT_TEXT_LIMIT / MIB);
+	printf(in_place, TOMBSTONE_USEC / USEC_PER_SEC);
 	puts("## Files\n\n| path | mode | a read gives | a write |\n"
 	     "| --- | --- | --- | --- |");
 	rows(PLACE_ROOT);
