@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 #include "fs/memory.h"
 #include "fs/ops.h"
 #include "fs/scratch.h"
 #include "fs/tombstone.h"
+#include "fs/transaction.h"
 #include "fs/wake.h"
 
 struct session *ops_session(fuse_req_t req)
@@ -180,9 +182,44 @@ void ops_attr(struct session *s, const struct named *n, struct stat *ret)
 	attr_of(s, n, inode_find(s->inodes, named_number(n)), ret);
 }
 
+/* A document that is being written, by a process or (0) by any. */
+static struct handle *pending_of(struct session *s, uint64_t number, pid_t pid)
+{
+	struct inode *i = inode_find(s->inodes, number);
+
+	for (struct handle *h = i ? i->handles : NULL; h; h = h->next) {
+		if (h->transaction && transaction_pending(h->transaction) &&
+		    (!pid || h->opener == pid))
+			return h;
+	}
+	return NULL;
+}
+
+/* Who writes a document sees what is written so far (git keeps what fstat(2)
+ * says before close(2), to know later whether the file has changed); all others
+ * see what is in force. The kernel has one set of attributes for both, and must
+ * not keep it. */
+static double attr_for(fuse_req_t req, const struct named *n,
+    const struct handle *h, struct stat *st)
+{
+	struct session *s = ops_session(req);
+
+	if (!pending_of(s, named_number(n), 0))
+		return OPS_FOR_EVER;
+	if (!h)
+		h = pending_of(s, named_number(n), fuse_req_ctx(req)->pid);
+	if (h && h->transaction && transaction_pending(h->transaction)) {
+		st->st_size = (off_t)transaction_text(h->transaction)->len;
+		clock_gettime(CLOCK_REALTIME, &st->st_mtim);
+		st->st_ctim = st->st_mtim;
+	}
+	return 0;
+}
+
 static void op_getattr(
     fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	double timeout;
 	struct session *s = ops_session(req);
 	struct handle *h = NULL;
 	struct named n;
@@ -197,7 +234,8 @@ static void op_getattr(
 	if (fi && n.file->kind != FILE_DIRECTORY &&
 	    (h = handle_find(s, fi->fh)))
 		st.st_size = (off_t)handle_size(h);
-	fuse_reply_attr(req, &st, OPS_FOR_EVER);
+	timeout = attr_for(req, &n, h, &st);
+	fuse_reply_attr(req, &st, timeout);
 }
 
 static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
@@ -266,6 +304,8 @@ void ops_entry(struct session *s, const struct named *n, bool count,
 	if ((!n->file->name && n->file->kind != FILE_DIRECTORY) ||
 	    file_may_go(n->file))
 		ret->entry_timeout = 0;
+	if (pending_of(s, number, 0))
+		ret->attr_timeout = 0;
 	attr_of(s, n, i, &ret->attr);
 }
 

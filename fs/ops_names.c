@@ -276,12 +276,22 @@ static void replaced(int code, void *userdata)
 	struct session *s = q->session;
 	struct scratch *x = scratch_get(s->scratches, q->scratch);
 
-	if (code == 0) {
-		tombstone_lift(s->tombstones, q->inode);
-		if (x)
-			scratch_unlink(s->scratches, x);
-	}
+	/* Refused, the document stays: its name as well. */
+	tombstone_lift(s->tombstones, q->inode);
+	if (code == 0 && x)
+		scratch_unlink(s->scratches, x);
 	fuse_reply_err(request_done(q), -code);
+}
+
+/* An editor whose write was refused puts its backup back.  That is no new
+ * document: why the last one was refused must stay to be read. */
+static bool is_in_force(const struct move *m, const char *text, size_t len)
+{
+	_cleanup_buf_ struct buf now = {0};
+
+	return cluster_document(m->to.object, m->to.file->document, &now) ==
+		   0 &&
+	       now.len == len && memcmp(now.data, text, len) == 0;
 }
 
 /* The content of a temporary file becomes the document.  Answers, or returns
@@ -305,11 +315,16 @@ static int put_document(fuse_req_t req, const struct move *m)
 	else if (spec_json_state(text, len, &err) == JSON_EMPTY)
 		r = err_set(&err, -EINVAL, "an empty file is no document");
 	if (r < 0) {
+		tombstone_lift(s->tombstones, named_number(&m->to));
 		ops_tell(s, named_number(&m->to), m->to.file->name, r, &err);
 		return r;
 	}
 	q = request_new(req, &m->to);
 	q->scratch = m->from.scratch->number;
+	if (is_in_force(m, text, len)) {
+		replaced(0, q);
+		return 0;
+	}
 	ops_replace(s, &m->to, text, len, replaced, q);
 	return 0;
 }

@@ -123,6 +123,11 @@ const struct buf *transaction_text(const struct transaction *t)
 	return t->started && !t->patch ? &t->text : NULL;
 }
 
+bool transaction_pending(const struct transaction *t)
+{
+	return t->dirty && !t->poisoned && transaction_text(t);
+}
+
 static void drop_draft(struct transaction *t)
 {
 	if (t->draft)

@@ -77,5 +77,7 @@ void transaction_free(struct transaction *t);
 /* What a read through this descriptor must give: the bytes written, borrowed;
  * NULL when nothing was written or truncated yet. */
 const struct buf *transaction_text(const struct transaction *t);
+/* Bytes of a new document are there that are not in force. */
+bool transaction_pending(const struct transaction *t);
 
 #endif
