@@ -8,7 +8,7 @@ errno.py pieces SIZE FILE   many writes of SIZE bytes
 errno.py put FILE           write without O_TRUNC (state, console)
 errno.py mkdir|rmdir|unlink|create|readdir|read|readwrite|open_append PATH
 errno.py rename|link|symlink FROM TO
-errno.py chmod MODE PATH; truncate SIZE PATH; nonblock PATH
+errno.py chmod MODE PATH; truncate SIZE PATH; nonblock PATH; pwrite OFFSET PATH
 
 An error that close(2) alone gives is printed as "close:EINVAL".
 """
@@ -71,6 +71,9 @@ def run(op, *args):
         os.close(os.open(last, os.O_WRONLY | os.O_APPEND))
     elif op == "readdir":
         os.listdir(last)
+    elif op == "pwrite":
+        fd = os.open(last, os.O_WRONLY)
+        os.pwrite(fd, sys.stdin.buffer.read(), int(args[0]))
     elif op in ("rename", "link", "symlink"):
         getattr(os, op)(*args)
     elif op == "chmod":
