@@ -5,7 +5,9 @@
  * no other file knows one by name.
  */
 #include <assert.h>
+#include <poll.h>
 #include <stdio.h>
+#include <sys/inotify.h>
 #include "fs/files.h"
 
 #define DOCUMENT_WRITES                                                        \
@@ -84,13 +86,6 @@ const struct file files[] = {
 	"host keys of the nodes, known before first contact"),
     TEXT(10, PLACE_ROOT, "hosts", ASPECT_NAMES, render_hosts,
 	"addresses of the nodes as lines for /etc/hosts"),
-    DIRECTORY(11, PLACE_ROOT, "wait", PLACE_WAIT, "files that wait"),
-    DIRECTORY(12, PLACE_ROOT, "networks", PLACE_NETWORKS,
-	"mkdir makes a network, rmdir removes it"),
-    DIRECTORY(13, PLACE_ROOT, "images", PLACE_IMAGES,
-	"mkdir makes an image, rmdir removes it"),
-    DIRECTORY(14, PLACE_ROOT, "nodes", PLACE_NODES,
-	"mkdir makes a node, rmdir removes it"),
     TEXT(24, PLACE_ROOT, "inventory.json", ASPECT_LINKS | ASPECT_NAMES,
 	render_inventory, "the nodes for Ansible: ansible -i with this file"),
     {.slot = 25,
@@ -109,6 +104,13 @@ const struct file files[] = {
     TEXT(27, PLACE_ROOT, "timeline.svg", ASPECT_PROGRESS | ASPECT_LINKS,
 	render_timeline,
 	"a drawing of what each node spent its time on, by stages"),
+    DIRECTORY(11, PLACE_ROOT, "wait", PLACE_WAIT, "files that wait"),
+    DIRECTORY(12, PLACE_ROOT, "networks", PLACE_NETWORKS,
+	"mkdir makes a network, rmdir removes it"),
+    DIRECTORY(13, PLACE_ROOT, "images", PLACE_IMAGES,
+	"mkdir makes an image, rmdir removes it"),
+    DIRECTORY(14, PLACE_ROOT, "nodes", PLACE_NODES,
+	"mkdir makes a node, rmdir removes it"),
 
     {.slot = 15,
 	.place = PLACE_WAIT,
@@ -297,6 +299,42 @@ void file_path(const struct file *f, struct buf *ret)
 bool file_writable(const struct file *f)
 {
 	return f->write || f->kind == FILE_DOCUMENT || f->kind == FILE_CONSOLE;
+}
+
+/* How a kind of file tells that it has changed. */
+static const struct {
+	uint32_t inotify;
+	unsigned poll;
+} tells[] = {
+    /* As when a program writes the whole of it anew. */
+    [FILE_TEXT] = {IN_MODIFY | IN_CLOSE_WRITE,
+	POLLIN | POLLRDNORM | POLLPRI | POLLERR},
+    [FILE_DOCUMENT] = {IN_MODIFY | IN_CLOSE_WRITE,
+	POLLIN | POLLRDNORM | POLLPRI | POLLERR},
+    /* As when a program appends, and keeps it open. */
+    [FILE_STREAM] = {IN_MODIFY, POLLIN | POLLRDNORM},
+    [FILE_CONSOLE] = {IN_MODIFY, POLLIN | POLLRDNORM},
+    [FILE_WAIT] = {0, POLLIN | POLLRDNORM},
+    [FILE_SCRATCH] = {0, POLLIN | POLLRDNORM},
+};
+static_assert(ARRAY_SIZE(tells) == FILE_KINDS, "each kind of file");
+
+uint32_t file_inotify(const struct file *f)
+{
+	if (f->kind == FILE_DIRECTORY)
+		return file_each(f->leads) ? IN_CREATE | IN_DELETE : 0;
+	return f->aspects ? tells[f->kind].inotify : 0;
+}
+
+unsigned file_poll(const struct file *f)
+{
+	unsigned bits = tells[f->kind].poll;
+
+	if (!f->aspects)
+		bits &= ~(unsigned)(POLLPRI | POLLERR);
+	if (file_writable(f))
+		bits |= POLLOUT | POLLWRNORM;
+	return bits;
 }
 
 static bool row_is_right(const struct file *f)

@@ -88,6 +88,11 @@ const struct file *file_of_place(enum place place);
 /* "nodes/<node>/spec"; appended. */
 void file_path(const struct file *f, struct buf *ret);
 bool file_writable(const struct file *f);
+/* IN_* that watchers see of a change that the daemon makes; 0: none (it never
+ * changes, or it is no file to watch). */
+uint32_t file_inotify(const struct file *f);
+/* POLL* that poll(2) gives of it, sooner or later. */
+unsigned file_poll(const struct file *f);
 /* -1 when the table is right, else the index of a row that is not: for the
  * unit test and a check at the start. */
 ssize_t files_check(void);

@@ -409,9 +409,9 @@ unsigned handle_poll(struct handle *h)
 	case FILE_KINDS:
 		return events;
 	}
-	events |= POLLIN | POLLRDNORM;
+	events |= file_poll(h->file) & (POLLIN | POLLRDNORM);
 	if (h->have && has_changed(h))
-		events |= POLLPRI | POLLERR;
+		events |= file_poll(h->file) & (POLLPRI | POLLERR);
 	return events;
 }
 

@@ -8,6 +8,7 @@
  * waits for locks that a request in our own queue may hold.
  */
 #include <errno.h>
+#include <sys/inotify.h>
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/scratch.h"
@@ -25,7 +26,7 @@ static bool drop_attributes(struct session *s, uint64_t number)
 
 static bool watchable(const struct file *f)
 {
-	return f->kind != FILE_DIRECTORY && f->kind != FILE_WAIT;
+	return file_inotify(f) & IN_MODIFY;
 }
 
 static void tell_kernel(

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include "fs/herald.h"
 #include "fs/session.h"
@@ -112,7 +113,7 @@ static bool tell_file(struct wake *w, struct inode *i)
 		return true;
 	}
 	path_of(&n, &path);
-	grows = n.file->kind == FILE_STREAM || n.file->kind == FILE_CONSOLE;
+	grows = !(file_inotify(n.file) & IN_CLOSE_WRITE);
 	if (!send_order(w, grows ? HERALD_GREW : HERALD_REWRITTEN, i->number,
 		buf_str(&path)))
 		return false;

@@ -2,7 +2,10 @@
  *
  * Prints docs/FILES.md from the table of files (fs/files.c).
  */
+#include <ctype.h>
+#include <poll.h>
 #include <stdio.h>
+#include <sys/inotify.h>
 #include "fs/files.h"
 #include "fs/scratch.h"
 #include "fs/tombstone.h"
@@ -49,10 +52,15 @@ static const char about[] =
     "| fsync, fdatasync | of a document: as close(2), and the errno is heard; "
     "else nothing to do |\n"
     "\n"
-    "poll(2): a text is always readable, and POLLPRI and POLLERR say that it\n"
+    "inotify(7): the last columns say which events a change made by the\n"
+    "daemon raises (and IN_OPEN); many changes within 5 ms are one. What\n"
+    "programs do themselves is told as on any file system.\n"
+    "\n"
+    "poll(2): a text is always readable (IN), and PRI with ERR say that it\n"
     "has changed since it was read (as in sysfs); a growing text is readable\n"
     "when there is more than was read; a file that waits, when its read would\n"
-    "not.\n"
+    "not. OUT is for descriptors that may write. ERR with HUP: it was\n"
+    "removed.\n"
     "\n";
 
 static const char scratch[] =
@@ -140,6 +148,59 @@ static void text(const char *s)
 	}
 }
 
+struct bit {
+	unsigned bit;
+	const char *name;
+};
+
+static void bits(const struct bit *b, size_t n, unsigned value)
+{
+	const char *between = "";
+
+	for (size_t i = 0; i < n; i++) {
+		if (!(value & b[i].bit))
+			continue;
+		printf("%s%s", between, b[i].name);
+		between = ", ";
+	}
+}
+
+static void watched(const struct file *f)
+{
+	static const struct bit inotify[] = {{IN_CREATE, "CREATE"},
+	    {IN_DELETE, "DELETE"}, {IN_MODIFY, "MODIFY"},
+	    {IN_CLOSE_WRITE, "CLOSE_WRITE"}};
+	static const struct bit poll[] = {{POLLIN, "IN"}, {POLLPRI, "PRI"},
+	    {POLLERR, "ERR"}, {POLLOUT, "OUT"}};
+
+	bits(inotify, ARRAY_SIZE(inotify), file_inotify(f));
+	fputs(" | ", stdout);
+	bits(poll, ARRAY_SIZE(poll), file_poll(f));
+}
+
+/* The names alone, of "EINVAL: not JSON; EIO". */
+static void error_names(const struct file *f)
+{
+	const char *between = "", *s = f->errors ? f->errors : "";
+
+	if (f->kind != FILE_DIRECTORY && !file_writable(f)) {
+		fputs("EACCES", stdout);
+		between = ", ";
+	}
+	while (*s) {
+		size_t n = 0;
+
+		while (isalnum((unsigned char)s[n]) || s[n] == '_')
+			n++;
+		if (n > 2 && s[0] == 'E' && isupper((unsigned char)s[1]) &&
+		    isupper((unsigned char)s[2])) {
+			printf("%s%.*s", between, (int)n, s);
+			between = ", ";
+		}
+		s += MAX(n, 1U);
+	}
+}
+
 static void row(const struct file *f)
 {
 	_cleanup_buf_ struct buf path = {0};
@@ -150,8 +211,15 @@ static void row(const struct file *f)
 	    directory ? path.len ? "/" : "." : "", directory ? "d " : "",
 	    (unsigned)f->mode);
 	text(f->help);
+	if (f->timed)
+		fputs(
+		    "; time changes it as well, which no event tells", stdout);
 	fputs(" | ", stdout);
 	text(f->writes ? f->writes : "");
+	fputs(" | ", stdout);
+	error_names(f);
+	fputs(" | ", stdout);
+	watched(f);
 	puts(" |");
 }
 
@@ -212,12 +280,14 @@ int main(void)
 	printf(scratch, SCRATCH_NAME_MAX, SCRATCH_FILES_MAX,
 	    SCRATCH_SIZE_MAX / MIB, KEPT_TEXT_LIMIT / MIB);
 	printf(in_place, TOMBSTONE_USEC / USEC_PER_SEC);
-	puts("## Files\n\n| path | mode | a read gives | a write |\n"
-	     "| --- | --- | --- | --- |");
+	puts("## Files\n\n| path | mode | a read gives | a write | errors | "
+	     "inotify | poll |\n"
+	     "| --- | --- | --- | --- | --- | --- | --- |");
 	rows(PLACE_ROOT);
 	puts("\n## How they behave\n");
 	kinds();
-	puts("## Errors\n");
+	puts("## Errors\n\nEACCES: it was opened for writing, and nobody "
+	     "may write it.\n");
 	errors();
 	puts(
 	    "\nWhat was refused, and why, stands in the file `error` beside it "
