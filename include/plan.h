@@ -13,7 +13,7 @@
 enum step {
 	STEP_NONE,
 	STEP_OBSERVE, /* find out whether a machine runs */
-	STEP_IMAGE,   /* see to the image */
+	STEP_IMAGE,   /* see to the images */
 	STEP_NETWORK, /* see to the networks */
 	STEP_START,
 	STEP_APPLY,     /* plugs, links, disk size of the running machine */
@@ -21,6 +21,10 @@ enum step {
 	STEP_CONFIGURE, /* names, addresses, host lines */
 	STEP_DISK_LOOK,
 	STEP_PARTITION,
+	STEP_INSTALL, /* copy the system, make its boot entry */
+	STEP_SEAL,    /* the installation is whole: its marker */
+	STEP_SETUP_LOOK,
+	STEP_SETUP,    /* files, commands, services: `part` */
 	STEP_POWEROFF, /* ask the guest */
 	STEP_KILL,     /* pull the plug */
 	STEP_WIPE,
@@ -38,10 +42,19 @@ enum fail {
 	FAIL_SSH,      /* boot_timeout: SSH did not answer */
 	FAIL_RESTARTS, /* it ended too often */
 	FAIL_FOREIGN,  /* the disk holds something else */
+	FAIL_AFTER,    /* a node that comes before it failed */
+	FAIL_NO_DISK,  /* boot.from is disk, and nothing is installed */
 	FAILS
 };
 
 enum tri { UNKNOWN, NO, YES };
+
+/* How the system of the spec gets on the disk. */
+enum install_way {
+	INSTALL_NONE,
+	INSTALL_GUEST, /* from a netboot guest: rootfs, closure */
+	INSTALL_COLD,  /* while the machine is off: a disk image */
+};
 
 struct plan_desired {
 	enum power power;
@@ -51,6 +64,13 @@ struct plan_desired {
 	bool image, network; /* the node needs them to run */
 	bool identity;       /* a guest of ours: it marks its boot */
 	bool disk;           /* a layout is asked for */
+	enum install_way install;
+	enum boot_from from;
+	bool image_disk; /* the boot image is needed to start from the disk */
+	bool setup[SETUP_PARTS];   /* there is something of this part */
+	bool offline[SETUP_PARTS]; /* ... to be written before the first boot
+				    */
+	bool repair; /* what has drifted is put right */
 	uint64_t boot_timeout, boot_silence, stop_timeout; /* usec; silence 0:
 							    * off */
 };
@@ -60,6 +80,12 @@ struct plan_observed {
 	uint64_t launch, started, last_output; /* as machine_look */
 	bool marked;
 	bool image_ready, image_failed;
+	bool system_ready, system_failed; /* the image to install */
+	/* Nodes that come before it are wanted up and not there yet, or have
+	 * failed; ones that come after it still run. */
+	bool before_pending, before_failed, after_running;
+	bool from_disk;              /* this run was started from the disk */
+	bool was_up;                 /* this run was up once */
 	bool networks_up, networks_failed;
 	bool fits; /* plugs, links and disk size are those of the spec */
 	bool connected;
@@ -68,6 +94,12 @@ struct plan_observed {
 	enum tri guest_right; /* names, addresses, host lines */
 	enum disk_content disk;
 	bool mounted;
+	enum tri installed; /* sealed */
+	enum tri copied;
+	enum tri offline[SETUP_PARTS]; /* below the disk's root */
+	/* NO: it was looked at and differs; UNKNOWN: to be put right. */
+	enum tri setup[SETUP_PARTS];
+	bool setup_look; /* it is time to look again */
 };
 
 struct plan_history {
@@ -84,6 +116,8 @@ struct plan_history {
 struct plan {
 	enum step step;
 	enum stage stage;        /* that it is about; STAGES: none */
+	enum setup_part part;    /* of STEP_SETUP */
+	bool offline;            /* ... below the root of the disk */
 	enum node_state state;   /* the word that users read */
 	bool settled;            /* nothing to do and nothing awaited */
 	const char *why;         /* static, for people; "" when nothing */

@@ -20,6 +20,10 @@ static const char *const step_names[] = {
     [STEP_CONFIGURE] = "configure",
     [STEP_DISK_LOOK] = "disk-look",
     [STEP_PARTITION] = "partition",
+    [STEP_INSTALL] = "install",
+    [STEP_SEAL] = "seal",
+    [STEP_SETUP_LOOK] = "setup-look",
+    [STEP_SETUP] = "setup",
     [STEP_POWEROFF] = "poweroff",
     [STEP_KILL] = "kill",
     [STEP_WIPE] = "wipe",
@@ -107,6 +111,13 @@ static void plan_down(struct plan *p, const struct input *in)
 {
 	if (in->o->machine == MACHINE_RUNNING && !in->h->failed) {
 		plan_stop(p, in, in->d->power == POWER_OFF);
+		/* Who comes after it goes down before it. */
+		if (p->step == STEP_POWEROFF && in->o->after_running) {
+			p->step = STEP_NONE;
+			p->why = "";
+			p->waiting_for =
+			    "the nodes that come after it to be down";
+		}
 		return;
 	}
 	p->stage = STAGES;
@@ -123,15 +134,42 @@ static void plan_down(struct plan *p, const struct input *in)
 	}
 }
 
-static bool plan_image(struct plan *p, const struct input *in)
+/* Does the next start boot from the disk? */
+static bool boots_disk(const struct input *in)
 {
-	if (!in->d->image || in->o->image_ready)
+	if (in->d->from == BOOT_IMAGE)
 		return false;
-	if (in->o->image_failed)
+	if (in->d->from == BOOT_DISK)
+		return true;
+	return in->d->install != INSTALL_NONE &&
+	       (in->o->installed == YES || in->d->install == INSTALL_COLD);
+}
+
+static bool to_install(const struct input *in)
+{
+	return in->d->install != INSTALL_NONE && in->o->installed != YES &&
+	       in->d->from != BOOT_DISK;
+}
+
+static bool image_step(struct plan *p, bool ready, bool failed)
+{
+	if (ready)
+		return false;
+	if (failed)
 		return fail(p, STAGE_IMAGE, FAIL_IMAGE);
 	act(p, STEP_IMAGE, STAGE_IMAGE, "the image is made ready");
 	p->waiting_for = "the image";
 	return true;
+}
+
+static bool plan_image(struct plan *p, const struct input *in)
+{
+	bool boot = boots_disk(in) ? in->d->image_disk : in->d->image;
+
+	if (boot && image_step(p, in->o->image_ready, in->o->image_failed))
+		return true;
+	return to_install(in) && in->d->image &&
+	       image_step(p, in->o->system_ready, in->o->system_failed);
 }
 
 static bool plan_network(struct plan *p, const struct input *in)
@@ -152,8 +190,19 @@ static bool plan_start(struct plan *p, const struct input *in)
 	if (in->d->wipe)
 		return act(p, STEP_WIPE, STAGE_MACHINE,
 		    "the content of the disk is thrown away");
+	if (in->o->before_failed)
+		return fail(p, STAGE_MACHINE, FAIL_AFTER);
+	if (in->o->before_pending)
+		return await(p, STAGE_MACHINE,
+		    "the nodes that it comes after to be up", USEC_NEVER);
 	if (plan_image(p, in) || plan_network(p, in))
 		return true;
+	if (in->d->from == BOOT_DISK && in->o->installed != YES &&
+	    in->d->install != INSTALL_NONE)
+		return fail(p, STAGE_MACHINE, FAIL_NO_DISK);
+	if (in->d->install == INSTALL_COLD && to_install(in))
+		return act(p, STEP_INSTALL, STAGE_INSTALL,
+		    "the image is written to the disk");
 	if (in->h->restarts > RESTARTS_MAX)
 		return fail(p, STAGE_MACHINE, FAIL_RESTARTS);
 	if (in->now < in->h->retry_at)
@@ -168,7 +217,7 @@ static bool plan_boot(struct plan *p, const struct input *in)
 	uint64_t deadline = later(o->started, in->d->boot_timeout);
 	uint64_t silent = USEC_NEVER;
 
-	if (!in->d->identity || o->marked || o->connected)
+	if (!in->d->identity || o->from_disk || o->marked || o->connected)
 		return false;
 	if (in->d->boot_silence)
 		silent =
@@ -227,14 +276,85 @@ static bool plan_disk(struct plan *p, const struct input *in)
 	return act(p, STEP_PARTITION, STAGE_PARTITION, "the disk is laid out");
 }
 
+static bool setup_step(struct plan *p, enum setup_part part, bool offline)
+{
+	static const enum stage stages[SETUP_PARTS] = {
+	    [SETUP_FILES] = STAGE_CONFIGURE,
+	    [SETUP_RUN] = STAGE_RUN,
+	    [SETUP_SERVICES] = STAGE_SERVICES,
+	};
+	static const char *const whys[SETUP_PARTS] = {
+	    [SETUP_FILES] = "files are put in place",
+	    [SETUP_RUN] = "commands are run",
+	    [SETUP_SERVICES] = "services are put right",
+	};
+
+	p->part = part;
+	p->offline = offline;
+	return act(p, STEP_SETUP, offline ? STAGE_INSTALL : stages[part],
+	    offline ? "the system is configured before its first boot"
+		    : whys[part]);
+}
+
+/* In the netboot system: the disk is mounted, and gets a system.  Once that is
+ * whole the run is left for one from the disk. */
+static bool plan_install(struct plan *p, const struct input *in)
+{
+	if (in->d->install != INSTALL_GUEST || in->o->from_disk)
+		return false;
+	if (in->o->installed != YES) {
+		if (in->o->copied != YES)
+			return act(p, STEP_INSTALL, STAGE_INSTALL,
+			    "the system is copied to the disk");
+		for (int i = 0; i < SETUP_PARTS; i++)
+			if (in->d->offline[i] && in->o->offline[i] != YES)
+				return setup_step(p, i, true);
+		return act(p, STEP_SEAL, STAGE_INSTALL,
+		    "the installation is marked as whole");
+	}
+	if (in->d->from == BOOT_IMAGE)
+		return false;
+	plan_stop(p, in, false);
+	p->state = stage_shows(STAGE_INSTALL);
+	p->stage = STAGE_INSTALL;
+	if (p->step == STEP_POWEROFF)
+		p->why = "the netboot system is left for the installed one";
+	return true;
+}
+
+static bool plan_setup(struct plan *p, const struct input *in)
+{
+	for (int i = 0; i < SETUP_PARTS; i++) {
+		if (!in->d->setup[i])
+			continue;
+		if (in->o->setup[i] == UNKNOWN ||
+		    (in->o->setup[i] == NO && in->d->repair))
+			return setup_step(p, i, false);
+	}
+	if (!in->o->setup_look)
+		return false;
+	return act(p, STEP_SETUP_LOOK, STAGE_CONFIGURE,
+	    "files and services are looked at");
+}
+
 /* A machine that is up but for something that is mended beside it stays up
  * in users' eyes. */
-static bool stays_up(const struct input *in)
+static bool stays_up(const struct plan *p, const struct input *in)
 {
 	const struct plan_observed *o = in->o;
 
 	if (o->machine != MACHINE_RUNNING || !o->connected ||
 	    o->guest_right == UNKNOWN)
+		return false;
+	if (o->was_up)
+		return true;
+	if (p->stage > STAGE_PARTITION && p->stage < STAGES)
+		return false;
+	for (int i = 0; i < SETUP_PARTS; i++)
+		if (in->d->setup[i] && o->setup[i] == UNKNOWN)
+			return false;
+	if (in->d->install == INSTALL_GUEST && !o->from_disk &&
+	    in->d->from != BOOT_IMAGE)
 		return false;
 	return !in->d->disk || o->mounted;
 }
@@ -258,10 +378,10 @@ static void plan_up(struct plan *p, const struct input *in)
 	if (!found && !o->fits)
 		found = act(p, STEP_APPLY, STAGE_MACHINE,
 		    "plugs, links and disk size are put right");
-	found =
-	    found || plan_boot(p, in) || plan_ssh(p, in) || plan_disk(p, in);
+	found = found || plan_boot(p, in) || plan_ssh(p, in) ||
+		plan_disk(p, in) || plan_install(p, in) || plan_setup(p, in);
 	if (found) {
-		if (p->step != STEP_FAIL && stays_up(in))
+		if (p->step != STEP_FAIL && stays_up(p, in))
 			p->state = STATE_UP;
 		return;
 	}
