@@ -45,9 +45,13 @@ enum aspect {
 	ASPECT_STATUS = 1 << 11,  /* cluster: status, status.json of all */
 	ASPECT_SETTLED = 1 << 12, /* may answer a read of wait/ */
 	ASPECT_DISK = 1 << 13,    /* the section `disk` of the document */
-	ASPECT_LINKS = 1 << 14, /* what is plugged where; cluster: also states,
-				 * names, addresses of all */
-	ASPECT_BITS = 15
+	ASPECT_LINKS = 1 << 14,  /* what is plugged where; cluster: also states,
+				  * names, addresses of all */
+	ASPECT_PLAN = 1 << 15,   /* cluster: what would be done next */
+	ASPECT_DRIFT = 1 << 16,  /* cluster: what was seen to differ */
+	ASPECT_CHECKS = 1 << 17, /* cluster: results of checks */
+	ASPECT_TLS = 1 << 18,    /* cluster: ca.crt, client/ */
+	ASPECT_BITS = 19
 };
 
 struct cluster_options {

@@ -70,7 +70,8 @@ struct plan_desired {
 	bool setup[SETUP_PARTS];   /* there is something of this part */
 	bool offline[SETUP_PARTS]; /* ... to be written before the first boot
 				    */
-	bool repair; /* what has drifted is put right */
+	bool services;             /* the spec has some */
+	bool repair;               /* what has drifted is put right */
 	uint64_t boot_timeout, boot_silence, stop_timeout; /* usec; silence 0:
 							    * off */
 };
@@ -84,8 +85,8 @@ struct plan_observed {
 	/* Nodes that come before it are wanted up and not there yet, or have
 	 * failed; ones that come after it still run. */
 	bool before_pending, before_failed, after_running;
-	bool from_disk;              /* this run was started from the disk */
-	bool was_up;                 /* this run was up once */
+	bool from_disk; /* this run was started from the disk */
+	bool was_up;    /* this run was up once */
 	bool networks_up, networks_failed;
 	bool fits; /* plugs, links and disk size are those of the spec */
 	bool connected;
@@ -105,6 +106,7 @@ struct plan_observed {
 struct plan_history {
 	bool failed;
 	enum stage failed_stage;
+	bool failed_after; /* ... since a node that comes before it did */
 	uint64_t retry_at; /* not before; 0: at once */
 	unsigned restarts; /* in a row without being up */
 	uint64_t asked;    /* run that was asked to power off; 0: none */

@@ -108,6 +108,10 @@ static int check_node(struct parsed *p, const char *text, struct err *err)
 	if (r == 0)
 		r = claims_check(n, p->claims, err);
 	if (r == 0)
+		r = install_check(n, p->spec.node, err);
+	if (r == 0)
+		r = after_check(n, p->spec.node, err);
+	if (r == 0)
 		claims_add(n, p->claims);
 	else
 		strv_free(TAKE_PTR(p->claims));
@@ -126,13 +130,16 @@ static void force_node(struct node *n, struct parsed *p)
 		node_close(n);
 	n->claims = TAKE_PTR(p->claims);
 	drop_claims(n, old, n->claims);
+	n->o.c->n_after -= named && n->spec->after != NULL;
 	node_spec_free(n->spec);
 	n->spec = TAKE_PTR(p->spec.node);
+	n->o.c->n_after += n->spec->after != NULL;
 	memcpy(n->nics, p->nics, sizeof(n->nics));
 	n->n_nics = p->n_nics;
 	n->ssh_port = p->port;
 	n->driver = registry_node(n->spec->driver);
 	node_set_users(n, true);
+	node_watch_sources(n);
 }
 
 /* --- network --- */
@@ -365,6 +372,9 @@ static void after_node(struct node *n)
 		history_clear_failure(n);
 		if (node_image(n))
 			image_forget_failure(node_image(n));
+		if (node_system(n))
+			image_forget_failure(node_system(n));
+		node_setup_due(n);
 		/* Looked at again, and put right, beside what is up. */
 		if (n->guest_right == YES)
 			n->guest_right = NO;
@@ -424,7 +434,7 @@ static void keep_key(const char *key, void *userdata)
 
 static void keep_disk_key(const char *key, void *userdata)
 {
-	if (strncmp(key, "disk.", 5) == 0)
+	if (strncmp(key, "disk.", 5) == 0 || strncmp(key, "install", 7) == 0)
 		strv_push(userdata, key);
 }
 

@@ -215,10 +215,12 @@ static void network_user(struct network *net, struct node *n, bool in)
 
 void node_set_users(struct node *n, bool in)
 {
-	struct image *img = node_image(n);
+	struct image *img = node_image(n), *system = node_system(n);
 
 	for (size_t i = 0; i < n->n_nics; i++)
 		network_user(n->nics[i].network, n, in);
 	if (img)
 		img->users += in ? 1 : -1;
+	if (system)
+		system->users += in ? 1 : -1;
 }

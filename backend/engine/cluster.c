@@ -156,8 +156,12 @@ void cluster_make(struct cluster *c, enum object_kind kind, const char *name,
 
 static int may_remove_node(struct node *n, struct err *err)
 {
-	const char *name = n->o.name;
+	const char *name = n->o.name, *by;
 
+	if (after_named(n, &by))
+		return err_set(err, -EBUSY,
+		    "%s is named in `after` of %s; take it out there first",
+		    name, by);
 	if (n->meta.power == POWER_UP || n->pending ||
 	    n->machine_look.state != MACHINE_NONE || n->doing != STEP_NONE)
 		return err_set(err, -EBUSY,
@@ -208,10 +212,14 @@ static void close_object(struct object *o)
 
 	if (o->kind == OBJECT_NETWORK)
 		network_close(as_network(o));
-	if (o->kind == OBJECT_IMAGE)
+	if (o->kind == OBJECT_IMAGE) {
 		image_close(as_image(o));
+		watch_clear(&as_image(o)->watches);
+	}
 	if (o->kind != OBJECT_NODE)
 		return;
+	watch_clear(&n->watches);
+	o->c->n_after -= n->spec->after != NULL;
 	node_close(n);
 	claims_drop(n, n->claims);
 	node_set_users(n, false);
@@ -284,6 +292,8 @@ static void node_free(struct node *n)
 	free(n->guest_look);
 	free(n->disk_look);
 	free(n->failed_sentence);
+	watch_clear(&n->watches);
+	node_drift_drop(n);
 	node_doubt_drop(n);
 	free(n->started_spec);
 	node_spec_free(n->started);
@@ -307,6 +317,8 @@ static void network_free(struct network *net)
 static void image_free(struct image *img)
 {
 	image_close(img);
+	watch_clear(&img->watches);
+	free(img->source);
 	image_spec_free(img->spec);
 	free(img->failed_sentence);
 	free(img->detail);

@@ -17,6 +17,11 @@
  *   step.c       carries one step of a node out
  *   doubt.c      a step that failed while its guest may be going down
  *   slice.c      what drivers are handed
+ *   install.c    the system on a node's disk: what it comes from, what boots it
+ *   setup.c      files, commands and services of a node, as one list
+ *   step_setup.c the steps that install and set up
+ *   watch.c      host files that specs refer to
+ *   after.c      which nodes come before and after which
  *   network.c    networks: ensure, remove, ports
  *   reach.c      who reaches whom
  *   image.c      images
@@ -87,8 +92,17 @@ struct node_meta {
 	bool wipe;
 	bool disk_used; /* a machine was started on it */
 	bool laid_out;
-	char *laid_out_spec;    /* {"disk": ...} as it was laid out, or NULL */
+	char *laid_out_spec;    /* {"disk": ..., "install": ...} as it was laid
+				 * out, or NULL */
 	struct disk_plan *disk; /* planned uuids, or NULL */
+	char *installed;        /* digest of the system on the disk, or NULL */
+	enum image_kind installed_kind;
+	struct volume_record {
+		char name[NAME_MAX_LABEL + 1];
+		unsigned number; /* part of its serial */
+		char uuid[37];   /* of its file system */
+	} * volumes;             /* those that ever were */
+	size_t n_volumes;
 };
 
 /* A step that failed; step: STEP_NONE for none. */
@@ -105,7 +119,9 @@ struct node {
 	struct node_meta meta;
 	const struct node_driver *driver;
 	void *machine, *guest, *disk; /* the driver's handles; NULL: not open */
-	struct node_env *env;         /* what they were opened with */
+	void *install, *setup;
+	const struct install_driver *install_driver; /* of that handle */
+	struct node_env *env; /* what they were opened with */
 	struct nic nics[NICS_MAX];
 	size_t n_nics;
 	uint16_t ssh_port;
@@ -125,6 +141,14 @@ struct node {
 	enum tri guest_right;
 	uint64_t disconnected;
 	uint64_t hosts_version; /* of cluster->names_version, in the guest */
+	enum tri copied;        /* the system is on the disk, not sealed */
+	enum tri offline[SETUP_PARTS]; /* written below the disk's root */
+	enum tri parts[SETUP_PARTS];   /* right in the guest */
+	bool setup_look;               /* it is time to look again */
+	bool had_files; /* in this run there were files: some may have to go */
+	struct setup_item *drift; /* what differed, as last seen */
+	size_t n_drift;
+	uint64_t drift_seen; /* CLOCK_REALTIME usec; 0: never */
 
 	/* history (runtime directory) */
 	struct plan_history tried;
@@ -137,6 +161,8 @@ struct node {
 	uint64_t up_launch;        /* the last run that was up */
 	bool remembered;           /* ... by a daemon before this one */
 	uint64_t started_launch;
+	bool started_disk;       /* it was started from the disk */
+	bool started_payload;    /* ... with the image on a disk of its own */
 	uint64_t spec_digest;    /* that history belongs to */
 	uint64_t history_digest; /* of what was saved last */
 	unsigned tries;          /* of the step in a row */
@@ -147,16 +173,19 @@ struct node {
 	uint64_t since; /* of plan.state */
 	struct op op;   /* of the step under way */
 	enum step doing;
+	enum setup_part doing_part; /* of STEP_SETUP */
+	bool doing_offline;
 	bool cancelling, timed_out;
 	uint64_t op_deadline;
 	uint64_t hold_until; /* a passing fault: the step is not tried before */
 	struct doubt doubt;
-	bool periodic;       /* a look that is due, nothing more */
-	bool preparing;      /* the worker makes ready what the step needs */
-	uint64_t up_since;   /* CLOCK_MONOTONIC usec; 0: it was not up */
+	bool periodic;     /* a look that is due, nothing more */
+	bool preparing;    /* the worker makes ready what the step needs */
+	uint64_t up_since; /* CLOCK_MONOTONIC usec; 0: it was not up */
 	struct loop_source *timer;
 	struct stage_record *stages; /* STAGES of them, or NULL */
 	char **restart_required, **wipe_required;
+	struct watch *watches;  /* host files that the spec refers to */
 	struct node_spec *laid; /* parsed laid_out_spec */
 
 	/* reach */
@@ -231,9 +260,9 @@ struct image {
 	int percent;
 	char *detail;
 	unsigned users;
-	char *kernel, *initrd; /* absolute */
+	char *kernel, *initrd, *source; /* absolute */
 	char *user_key, *host_key_file, *host_key;
-	struct loop_source *watch[2];
+	struct watch *watches;
 	struct image_env *env;
 };
 
@@ -252,6 +281,7 @@ struct cluster {
 	void *by_name[OBJECT_KINDS]; /* tsearch(3) */
 	void *claims;                /* tsearch(3) */
 	size_t in_state[NODE_STATES], unsettled;
+	size_t n_after; /* nodes whose spec names others in `after` */
 	struct loop_source *tell, *work, *observe_timer, *names_work;
 	struct object *changed_first, **changed_last;
 	struct object *dirty_first, **dirty_last;
@@ -282,6 +312,9 @@ static inline struct image *as_image(const struct object *o)
 #define EACH_OBJECT(var, c, kind)                                              \
 	for (struct object *var = cluster_next((c), (kind), 0); var;           \
 	     var = cluster_next((c), (kind), var->number))
+
+/* Answers when something is on disk, or failed. */
+typedef void (*store_done_fn)(int code, const struct err *err, void *userdata);
 
 /* object.c */
 const char *kind_folder(enum object_kind k); /* "nodes" */
@@ -320,8 +353,89 @@ int node_resolve(struct node *n, const struct node_spec *spec,
     char ***ret_claims, struct err *err);
 void node_set_users(struct node *n, bool in); /* lists of networks, images */
 
+/* after.c */
+/* The nodes that n names exist, and none of them comes after n. */
+int after_check(struct node *n, const struct node_spec *spec, struct err *err);
+struct plan_observed;
+void after_observe(struct node *n, struct plan_observed *ret);
+/* Who waited for n is looked at again. */
+void after_changed(struct node *n);
+bool after_named(const struct node *n, const char **ret_by);
+/* The first node before n that has failed, or NULL. */
+struct node *after_failed(struct node *n);
+
+/* watch.c */
+/* Calls fn when the file at path (absolute, borrowed) appears, changes or
+ * goes. */
+void watch_add(struct watch **list, struct loop *l, const char *path,
+    void (*fn)(const char *path, void *userdata), void *userdata);
+void watch_clear(struct watch **list);
+
+/* install.c */
+struct image *node_system(const struct node *n); /* to install; or NULL */
+enum install_way node_install_way(const struct node *n);
+const struct install_driver *node_install_driver(const struct node *n);
+bool node_starts_disk(const struct node *n); /* at its next start */
+bool node_runs_disk(const struct node *n);   /* its present run */
+bool node_installing(const struct node *n);  /* its next run is to install */
+/* What a kernel is told to run the installed system; owned. */
+char *node_disk_cmdline(const struct node *n);
+const char *node_root_uuid(const struct node *n); /* "" when there is none */
+struct install_texts {                            /* what a slice borrows */
+	char *disk_path, *seed_path, *cmdline;
+	char *user_data, *meta_data, *network_config;
+};
+void slice_install(
+    struct node *n, struct install_slice *ret, struct install_texts *texts);
+void install_texts_done(struct install_texts *t);
+char *node_seed_path(const struct node *n);
+/* The image against what the spec asks to do with it. */
+int install_check(
+    struct node *n, const struct node_spec *spec, struct err *err);
+
+/* setup.c */
+struct setup_list {
+	struct setup_slice slice;
+	struct setup_file *files;
+	struct setup_run *runs;
+	struct setup_service *services;
+	size_t cap_files;
+	char **texts; /* what the entries borrow */
+	size_t n_texts, cap_texts;
+	struct buf hosts;
+};
+/* Everything that is to be in the guest; offline: below the root of the disk
+ * that is mounted in the netboot system. */
+int setup_make(
+    struct node *n, bool offline, struct setup_list *ret, struct err *err);
+void setup_done(struct setup_list *l);
+bool node_has_setup(const struct node *n, enum setup_part part, bool offline);
+/* All of it is to be put right (again). */
+void node_setup_due(struct node *n);
+void node_setup_forget(struct node *n); /* a new run */
+void node_watch_sources(struct node *n);
+void node_drift_drop(struct node *n);
+/* Adds a file; data is copied.  For setup.c and what adds to its list. */
+struct setup_file *setup_add(struct setup_list *l, const char *key,
+    const char *path, const void *data, size_t len, unsigned mode,
+    const char *owner);
+char *setup_keep(struct setup_list *l, char *text); /* takes it */
+
+/* tls.c */
+/* Sees to the node's certificate on the worker, then done. */
+void tls_prepare(struct node *n, store_done_fn done, void *userdata);
+/* ca.crt, cert.pem and key.pem, when the spec asks for them. */
+int tls_add_files(struct node *n, struct setup_list *l, struct err *err);
+
+/* step_setup.c */
+void begin_install(struct node *n);
+void begin_seal(struct node *n);
+void begin_setup(struct node *n, bool look);
+void installed(struct node *n);
+void sealed(struct node *n);
+void set_up(struct node *n, bool look);
+
 /* store.c */
-typedef void (*store_done_fn)(int code, const struct err *err, void *userdata);
 /* Paths are relative to the state directory.  Writes tmp and syncs it. */
 void store_stage(struct cluster *c, const char *tmp, const void *data,
     size_t len, store_done_fn done, void *userdata);
@@ -417,6 +531,9 @@ void step_run(struct node *n);
 uint64_t step_time_limit(enum step s);
 void step_ended(
     struct node *n, enum step step, int code, const struct err *err);
+void node_keep_layout(struct node *n); /* what the disk was made for */
+/* For a new file system: "ABCD-1234" for vfat; text of at most 36. */
+void filesystem_uuid(enum filesystem fs, char ret[37]);
 void node_look(struct node *n); /* copies what the drivers see */
 /* slice.c: what a driver is handed, made from a node */
 const struct node_spec *node_running_spec(const struct node *n);
@@ -424,9 +541,25 @@ size_t slice_nics(struct node *n, struct machine_nic nics[NICS_MAX]);
 void node_nic_mac(
     const struct node *n, const struct nic_spec *s, size_t i, uint8_t mac[6]);
 const struct nic *node_nic(const struct node *n, const char *name);
-void slice_disk(struct node *n, struct disk_slice *ret, struct disk_spec *spec);
-void slice_machine(struct node *n, struct machine_slice *ret,
-    struct machine_nic *nics, struct machine_disk *disk);
+#define MACHINE_DISKS_MAX (VOLUMES_MAX + 3) /* disk, payload, seed */
+#define PAYLOAD_DISK      "rackfs-payload"
+#define SEED_DISK         "rackfs-seed"
+/* Arrays and owned texts that the slices of a machine and its disks borrow. */
+struct slice_space {
+	struct machine_nic nics[NICS_MAX];
+	struct machine_disk disks[MACHINE_DISKS_MAX];
+	struct disk_volume volumes[VOLUMES_MAX];
+	struct disk_spec disk;
+	char *texts[2 * MACHINE_DISKS_MAX + 4];
+	size_t n_texts;
+};
+void slice_space_done(struct slice_space *sp);
+void slice_disk(struct node *n, struct disk_slice *ret, struct slice_space *sp);
+void slice_machine(
+    struct node *n, struct machine_slice *ret, struct slice_space *sp);
+/* Numbers and uuids for volumes of the spec that have none; true when there
+ * were such. */
+bool node_number_volumes(struct node *n);
 void slice_guest(struct node *n, struct guest_slice *ret,
     struct guest_nic *nics, const char *host_key);
 char *node_disk_path(const struct node *n, enum disk_format *ret);
@@ -452,6 +585,9 @@ void image_spec_changed(struct image *img);
 void image_forget_failure(struct image *img);
 struct image *node_image(const struct node *n);
 const char *node_key_file(struct node *n); /* to log in with; borrowed */
+/* The image that runs (or would at the next start) when it can't take an
+ * identity from us; else NULL. */
+const struct image *node_foreign_image(const struct node *n);
 
 /* names.c */
 void names_changed(struct cluster *c);

@@ -42,6 +42,8 @@ void history_save(struct node *n)
 	json_object_set_new(o, "asked", integer(n->tried.asked));
 	json_object_set_new(o, "asked_at", integer(n->tried.asked_at));
 	json_object_set_new(o, "started", integer(n->started_launch));
+	json_object_set_new(o, "disk", json_boolean(n->started_disk));
+	json_object_set_new(o, "payload", json_boolean(n->started_payload));
 	json_object_set_new(o, "up", integer(n->up_launch));
 	if (n->started_spec)
 		json_object_set_new(
@@ -89,6 +91,8 @@ void history_load(struct node *n)
 	n->leave = number(o, "leave");
 	n->leave_hard = json_is_true(json_object_get(o, "leave_hard"));
 	n->started_launch = number(o, "started");
+	n->started_disk = json_is_true(json_object_get(o, "disk"));
+	n->started_payload = json_is_true(json_object_get(o, "payload"));
 	started = json_string_value(json_object_get(o, "started_spec"));
 	n->started_spec = xstrdup(started);
 	if (started)

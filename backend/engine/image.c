@@ -2,8 +2,7 @@
 /*
  * Images: looked for when their spec comes or changes, made when a node first
  * needs one.  A node that waits for one is marked when it is ready or failed.
- * When a host file that a spec names was missing, its folder is watched, and
- * the image is tried again when the file appears or changes.
+ * A host file that a spec names is watched: a change there is one of the spec.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -75,8 +74,6 @@ void image_open(struct image *img)
 
 void image_close(struct image *img)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(img->watch); i++)
-		loop_source_free(TAKE_PTR(img->watch[i]));
 	if (img->handle)
 		img->driver->close(TAKE_PTR(img->handle));
 	if (img->env) {
@@ -88,12 +85,16 @@ void image_close(struct image *img)
 	img->doing = IMG_IDLE;
 }
 
+static bool uses_image(const struct node *n, const struct image *img)
+{
+	return n->driver && !n->driver->virtual &&
+	       (node_image(n) == img || node_system(n) == img);
+}
+
 static void nodes_mark_image(struct image *img)
 {
 	EACH_OBJECT (o, img->o.c, OBJECT_NODE) {
-		struct node *n = as_node(o);
-
-		if (!n->driver->virtual && node_image(n) == img)
+		if (uses_image(as_node(o), img))
 			mark_dirty(o);
 	}
 }
@@ -115,50 +116,35 @@ static void set_state(
 	nodes_mark_image(img);
 }
 
-/* --- host files that were missing --- */
+/* --- host files --- */
 
-static bool names_file(const char *path, const char *file)
-{
-	const char *slash = path ? strrchr(path, '/') : NULL;
-
-	return slash && STREQ(slash + 1, file);
-}
-
-static void on_file(const struct inotify_event *e, void *userdata)
+/* A change of a file that the spec names is a change of the spec. */
+static void on_file(const char *path, void *userdata)
 {
 	struct image *img = userdata;
 
-	if (!e->len || (!names_file(img->kernel, e->name) &&
-			   !names_file(img->initrd, e->name)))
-		return;
-	event(&img->o, "source", NULL, NULL, e->name, "the file appeared");
-	image_forget_failure(img);
+	event(&img->o, "source", NULL, NULL, NULL, "%s changed", path);
+	image_spec_changed(img);
 	EACH_OBJECT (o, img->o.c, OBJECT_NODE) {
 		struct node *n = as_node(o);
 
-		if (node_image(n) == img && n->tried.failed &&
-		    n->tried.failed_stage == STAGE_IMAGE) {
-			history_clear_failure(n);
-			mark_dirty(o);
-		}
+		if (!uses_image(n, img) || !n->tried.failed ||
+		    (n->tried.failed_stage != STAGE_IMAGE &&
+			n->tried.failed_stage != STAGE_INSTALL))
+			continue;
+		history_clear_failure(n);
+		mark_dirty(o);
 	}
 }
 
 static void watch_files(struct image *img)
 {
-	const char *paths[] = {img->kernel, img->initrd};
+	const char *const paths[] = {img->kernel, img->initrd, img->source};
 
-	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-		_cleanup_free_ char *dir = xstrdup(paths[i]);
-		char *slash = dir ? strrchr(dir, '/') : NULL;
-
-		if (!slash || img->watch[i])
-			continue;
-		slash[slash == dir] = '\0';
-		(void)loop_add_inotify(img->o.c->loop, dir,
-		    IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ATTRIB,
-		    on_file, img, &img->watch[i]);
-	}
+	watch_clear(&img->watches);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		watch_add(
+		    &img->watches, img->o.c->loop, paths[i], on_file, img);
 }
 
 /* --- steps --- */
@@ -174,7 +160,7 @@ static void op_progressed(struct op *op, int percent, const char *text)
 	EACH_OBJECT (o, img->o.c, OBJECT_NODE) {
 		struct node *n = as_node(o);
 
-		if (n->plan.step == STEP_IMAGE && node_image(n) == img)
+		if (n->plan.step == STEP_IMAGE && uses_image(n, img))
 			node_stage_detail(n, STAGE_IMAGE, percent, text);
 	}
 }
@@ -201,7 +187,6 @@ static void op_ended(struct op *op, int code, const struct err *err)
 		img->wanted = false;
 		set_state(img, IMAGE_FAILED,
 		    code < 0 ? err_text(err) : "it is not there after all");
-		watch_files(img);
 	}
 	mark_dirty(&img->o);
 }
@@ -214,6 +199,9 @@ static void begin(struct image *img, bool ensure)
 	    .packages = img->spec->packages,
 	    .kernel = img->kernel,
 	    .initrd = img->initrd,
+	    .source = img->source,
+	    .sha256 = img->spec->sha256,
+	    .init = img->spec->init,
 	    .cache_dir = img->env->cache_dir,
 	    .data_dir = img->o.c->options.data_dir,
 	};
@@ -242,7 +230,6 @@ static void begin(struct image *img, bool ensure)
 	img->observed = true;
 	img->wanted = false;
 	set_state(img, IMAGE_FAILED, err_text(&err));
-	watch_files(img);
 }
 
 void image_reconcile(struct image *img)
@@ -302,12 +289,15 @@ void image_spec_changed(struct image *img)
 	image_close(img);
 	free(img->kernel);
 	free(img->initrd);
+	free(img->source);
 	free(img->user_key);
 	free(img->host_key_file);
 	img->kernel = host_path(c, img->spec->kernel);
 	img->initrd = host_path(c, img->spec->initrd);
+	img->source = host_path(c, img->spec->source);
 	img->user_key = host_path(c, img->spec->user_key);
 	img->host_key_file = host_path(c, img->spec->host_key);
+	watch_files(img);
 	img->driver =
 	    img->spec->kind == IMAGE_NONE ? NULL : registry_image(img->spec);
 	img->look = (struct image_look){0};
@@ -318,7 +308,7 @@ void image_spec_changed(struct image *img)
 	}
 	set_state(img, IMAGE_MISSING, NULL);
 	EACH_OBJECT (o, c, OBJECT_NODE) {
-		if (node_image(as_node(o)) == img)
+		if (uses_image(as_node(o), img))
 			free(TAKE_PTR(as_node(o)->host_key));
 	}
 	mark_dirty(&img->o);

@@ -55,7 +55,7 @@ char *node_key_path(const struct node *n)
 /* The host key that this node's guest must show; an owned copy. */
 int node_host_key(struct node *n, char **ret, struct err *err)
 {
-	struct image *img = node_image(n);
+	const struct image *img = node_foreign_image(n);
 	_cleanup_free_ char *path = NULL;
 	int r;
 

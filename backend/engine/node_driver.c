@@ -74,6 +74,10 @@ void node_close(struct node *n)
 {
 	if (!n->env)
 		return;
+	if (n->setup)
+		n->driver->setup->close(TAKE_PTR(n->setup));
+	if (n->install)
+		n->install_driver->close(TAKE_PTR(n->install));
 	if (n->disk)
 		n->driver->disk->close(TAKE_PTR(n->disk));
 	if (n->guest)
@@ -87,6 +91,7 @@ void node_close(struct node *n)
 		n->doing = STEP_NONE;
 	n->machine_look = (struct machine_look){0};
 	n->guest_right = UNKNOWN;
+	node_setup_forget(n);
 	free(TAKE_PTR(n->guest_look));
 	free(TAKE_PTR(n->disk_look));
 }

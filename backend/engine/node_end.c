@@ -28,6 +28,7 @@ static void forget_guest(struct node *n)
 		n->guest_look->connected = false;
 	if (n->disk_look)
 		*n->disk_look = (struct disk_look){0};
+	node_setup_forget(n);
 	node_reach_stale(n);
 }
 

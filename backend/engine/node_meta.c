@@ -12,7 +12,20 @@ void node_meta_done(struct node_meta *m)
 {
 	free(m->laid_out_spec);
 	free(m->disk);
+	free(m->installed);
+	free(m->volumes);
 	*m = (struct node_meta){0};
+}
+
+static json_t *volumes_json(const struct node_meta *m)
+{
+	json_t *all = json_object();
+
+	for (size_t i = 0; i < m->n_volumes; i++)
+		json_object_set_new(all, m->volumes[i].name,
+		    json_pack("{s:i, s:s}", "number", (int)m->volumes[i].number,
+			"uuid", m->volumes[i].uuid));
+	return all;
 }
 
 void node_meta_text(const struct node *n, struct buf *ret)
@@ -40,6 +53,13 @@ void node_meta_text(const struct node *n, struct buf *ret)
 		json_object_set_new(o, "disk_uuid", json_string(m->disk->uuid));
 		json_object_set_new(o, "partition_uuids", list);
 	}
+	if (m->installed) {
+		json_object_set_new(o, "installed", json_string(m->installed));
+		json_object_set_new(o, "installed_kind",
+		    json_string(image_kind_name(m->installed_kind)));
+	}
+	if (m->n_volumes)
+		json_object_set_new(o, "volumes", volumes_json(m));
 	text = json_dumps(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	buf_printf(ret, "%s\n", text);
 	free(text);
@@ -66,6 +86,43 @@ static void parse_disk(struct node_meta *m, const json_t *o)
 
 		snprintf(m->disk->partition_uuid[i],
 		    sizeof(m->disk->partition_uuid[i]), "%s", s ? s : "");
+	}
+}
+
+static void parse_installed(struct node_meta *m, const json_t *o)
+{
+	const char *digest = json_string_value(json_object_get(o, "installed"));
+	const char *kind =
+	    json_string_value(json_object_get(o, "installed_kind"));
+
+	for (int k = 0; digest && kind && k < IMAGE_KINDS; k++) {
+		if (!STREQ(image_kind_name(k), kind))
+			continue;
+		m->installed = xstrdup(digest);
+		m->installed_kind = k;
+	}
+}
+
+static void parse_volumes(struct node_meta *m, json_t *all)
+{
+	const char *name;
+	json_t *v;
+
+	json_object_foreach (all, name, v) {
+		const char *uuid =
+		    json_string_value(json_object_get(v, "uuid"));
+		json_int_t number =
+		    json_integer_value(json_object_get(v, "number"));
+		struct volume_record *r;
+
+		if (!uuid || number < 1)
+			continue;
+		m->volumes = xrealloc(
+		    m->volumes, (m->n_volumes + 1) * sizeof(*m->volumes));
+		r = &m->volumes[m->n_volumes++];
+		*r = (struct volume_record){.number = (unsigned)number};
+		snprintf(r->name, sizeof(r->name), "%s", name);
+		snprintf(r->uuid, sizeof(r->uuid), "%s", uuid);
 	}
 }
 
@@ -96,6 +153,8 @@ int node_meta_parse(struct node *n, const char *text, struct err *err)
 		n->meta.laid_out = flag(o, "laid_out");
 		n->meta.laid_out_spec = xstrdup(laid);
 		parse_disk(&n->meta, o);
+		parse_installed(&n->meta, o);
+		parse_volumes(&n->meta, json_object_get(o, "volumes"));
 	}
 	json_decref(o);
 	return r;

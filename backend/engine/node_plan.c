@@ -12,25 +12,37 @@
 struct plan_desired node_desired(const struct node *n)
 {
 	const struct node_spec *s = n->spec;
-	const struct image *img = node_image(n);
-	bool ours = n->driver->virtual ||
-		    (img && img->spec->identity == IDENTITY_RACKFS);
+	bool ours = !node_foreign_image(n);
 	/* A disk that came to the spec later is there at the next start. */
 	bool disk = s->disk.present && node_running_spec(n)->disk.present;
-
-	return (struct plan_desired){
+	enum install_way way = node_install_way(n);
+	struct plan_desired d = {
 	    .power = n->meta.power,
 	    .leave = n->leave,
 	    .leave_hard = n->leave_hard,
 	    .wipe = n->meta.wipe,
 	    .image = !n->driver->virtual,
+	    .image_disk = !n->driver->virtual && way == INSTALL_GUEST &&
+			  s->boot_firmware == FIRMWARE_DIRECT,
+	    .install = way,
+	    .from = s->boot_from,
+	    .services = s->n_services > 0,
+	    .repair = n->o.c->spec->on_drift == DRIFT_REPAIR,
 	    .network = !n->driver->virtual && n->n_nics > 0,
 	    .identity = ours,
-	    .disk = disk && s->disk.n_partitions > 0,
+	    .disk = (disk && s->disk.n_partitions > 0) ||
+		    node_running_spec(n)->n_volumes > 0,
 	    .boot_timeout = s->boot_timeout,
 	    .boot_silence = ours || s->has_boot_silence ? s->boot_silence : 0,
 	    .stop_timeout = s->stop_timeout,
 	};
+
+	for (int i = 0; i < SETUP_PARTS; i++) {
+		d.setup[i] = node_has_setup(n, i, false);
+		d.offline[i] =
+		    way == INSTALL_GUEST && node_has_setup(n, i, true);
+	}
+	return d;
 }
 
 static bool node_fits(struct node *n)
@@ -56,7 +68,7 @@ static bool node_fits(struct node *n)
 static struct plan_observed observed(struct node *n)
 {
 	const struct machine_look *l = &n->machine_look;
-	const struct image *img = node_image(n);
+	const struct image *img = node_image(n), *system = node_system(n);
 	struct plan_observed o = {
 	    .machine = l->state,
 	    .launch = l->launch,
@@ -74,7 +86,18 @@ static struct plan_observed observed(struct node *n)
 	    .guest_right = n->guest_right,
 	    .disk = n->disk_look ? n->disk_look->content : DISK_UNKNOWN,
 	    .mounted = n->disk_look && n->disk_look->mounted,
+	    .system_ready = system && system->state == IMAGE_READY,
+	    .system_failed = system && system->state == IMAGE_FAILED,
+	    .from_disk = node_runs_disk(n),
+	    .was_up = n->up_launch != 0 && n->up_launch == l->launch,
+	    .installed = n->meta.installed ? YES : NO,
+	    .copied = n->copied,
+	    .setup_look = n->setup_look,
 	};
+
+	memcpy(o.offline, n->offline, sizeof(o.offline));
+	memcpy(o.setup, n->parts, sizeof(o.setup));
+	after_observe(n, &o);
 
 	/* Its process is there before it executes: the start goes on, or is on
 	 * its way to be broken off. */
@@ -92,7 +115,9 @@ static struct plan_observed observed(struct node *n)
 	if (n->driver->virtual || n->hosts_version == n->o.c->names_version)
 		return o;
 	/* Host lines came or went; the rest is as it was. */
-	if (o.guest_right == YES)
+	if (o.from_disk)
+		o.setup[SETUP_FILES] = UNKNOWN;
+	else if (o.guest_right == YES)
 		o.guest_right = NO;
 	return o;
 }
@@ -139,6 +164,8 @@ static void plan_changed(struct node *n, const struct plan *old)
 			? n->failed_sentence
 		    : p->waiting_for[0] ? p->waiting_for
 					: p->why);
+	if (old->state != p->state)
+		after_changed(n);
 	if (settled_was != p->settled)
 		touch(&n->o, ASPECT_SETTLED | ASPECT_OBSERVED);
 	if (old->why != p->why || old->waiting_for != p->waiting_for ||
@@ -234,7 +261,9 @@ void node_fail_by_plan(struct node *n)
 	format_usec(n->spec->boot_timeout, t);
 	switch (n->plan.fail) {
 	case FAIL_IMAGE:
-		s = xasprintf("image %s: %s", n->spec->boot_image,
+		if (!img || !img->failed_sentence)
+			img = node_system(n);
+		s = xasprintf("image %s: %s", img ? img->o.name : "?",
 		    img && img->failed_sentence ? img->failed_sentence : "?");
 		break;
 	case FAIL_NETWORK:
@@ -277,10 +306,20 @@ void node_fail_by_plan(struct node *n)
 			      "state throw it away",
 		    n->disk_look->found);
 		break;
+	case FAIL_AFTER:
+		s = xasprintf("it comes after %s, which has failed; mend that "
+			      "first",
+		    after_failed(n) ? after_failed(n)->o.name : "a node");
+		break;
+	case FAIL_NO_DISK:
+		s = xasprintf("boot.from is \"disk\", and no system is "
+			      "installed there; take \"auto\"");
+		break;
 	case FAIL_NONE:
 	case FAILS:
 		break;
 	}
+	n->tried.failed_after = n->plan.fail == FAIL_AFTER;
 	node_fail(n, n->plan.stage, s ? s : "it failed");
 	mark_dirty(&n->o);
 }

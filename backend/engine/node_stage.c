@@ -20,9 +20,13 @@ static bool stage_wanted(const struct plan_desired *d, enum stage s)
 	case STAGE_PARTITION:
 		return d->disk;
 	case STAGE_INSTALL:
+		return d->install != INSTALL_NONE;
 	case STAGE_CONFIGURE:
+		return d->setup[SETUP_FILES] || d->offline[SETUP_FILES];
 	case STAGE_RUN:
+		return d->setup[SETUP_RUN];
 	case STAGE_SERVICES:
+		return d->services;
 	case STAGES:
 		break;
 	}

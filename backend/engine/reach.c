@@ -32,12 +32,9 @@ void node_reach_stale(struct node *n)
 static bool takes_part(
     const struct node *n, const struct network *net, size_t *ret)
 {
-	const struct image *img;
-
 	if (n->driver->virtual || n->plan.state != STATE_UP)
 		return false;
-	img = node_image(n);
-	if (!img || img->spec->identity != IDENTITY_RACKFS)
+	if (node_foreign_image(n))
 		return false;
 	for (size_t i = 0; i < n->n_nics; i++) {
 		if (n->nics[i].network == net && n->nics[i].has_address) {

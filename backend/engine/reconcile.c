@@ -97,6 +97,9 @@ static void cancel_step(struct node *n)
  * breaking it off would gain nothing. */
 static bool step_goes_on(const struct node *n)
 {
+	if (n->doing == STEP_SETUP && (n->doing_part != n->plan.part ||
+					  n->doing_offline != n->plan.offline))
+		return false;
 	if (n->doing == n->plan.step)
 		return true;
 	if (n->doing == STEP_START)
@@ -120,6 +123,19 @@ static bool observe_cheaply(struct node *n)
 	return true;
 }
 
+/* Those of the next start that are not ready: all at once. */
+static void node_want_images(struct node *n)
+{
+	struct image *boot = node_image(n), *system = node_system(n);
+	bool needs =
+	    !node_starts_disk(n) || node_install_way(n) != INSTALL_COLD;
+
+	if (boot && needs && boot->state != IMAGE_READY)
+		image_want(boot);
+	if (system && !n->meta.installed && system->state != IMAGE_READY)
+		image_want(system);
+}
+
 static void node_act(struct node *n)
 {
 	if (node_in_doubt(n))
@@ -137,8 +153,7 @@ static void node_act(struct node *n)
 			node_fail_by_plan(n);
 		return;
 	case STEP_IMAGE:
-		if (node_image(n))
-			image_want(node_image(n));
+		node_want_images(n);
 		return;
 	case STEP_NETWORK:
 		for (size_t i = 0; i < n->n_nics; i++)
@@ -231,6 +246,8 @@ static void observe_all(void *userdata)
 		n->guest_right = NO; /* it is looked at, and put right */
 		if (n->disk_look)
 			n->disk_look->content = DISK_UNKNOWN;
+		for (int i = 0; i < SETUP_PARTS; i++)
+			n->setup_look |= node_has_setup(n, i, false);
 		mark_dirty(o);
 	}
 	loop_timer_set(

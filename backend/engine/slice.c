@@ -67,19 +67,148 @@ char *node_disk_path(const struct node *n, enum disk_format *ret)
 	return xasprintf("%s/disk.%s", dir, disk_format_name(format));
 }
 
-void slice_machine(struct node *n, struct machine_slice *ret,
-    struct machine_nic *nics, struct machine_disk *disk)
+static char *keep(struct slice_space *sp, char *text)
+{
+	return sp->texts[sp->n_texts++] = text;
+}
+
+void slice_space_done(struct slice_space *sp)
+{
+	for (size_t i = 0; i < sp->n_texts; i++)
+		free(sp->texts[i]);
+	sp->n_texts = 0;
+}
+
+static const struct volume_record *volume_record(
+    const struct node *n, const char *name)
+{
+	for (size_t i = 0; i < n->meta.n_volumes; i++)
+		if (STREQ(n->meta.volumes[i].name, name))
+			return &n->meta.volumes[i];
+	return NULL;
+}
+
+bool node_number_volumes(struct node *n)
+{
+	struct node_meta *m = &n->meta;
+	bool changed = false;
+
+	for (size_t i = 0; i < n->spec->n_volumes; i++) {
+		const struct volume_spec *v = &n->spec->volumes[i];
+		struct volume_record *r;
+
+		if (volume_record(n, v->name))
+			continue;
+		m->volumes = xrealloc(
+		    m->volumes, (m->n_volumes + 1) * sizeof(*m->volumes));
+		r = &m->volumes[m->n_volumes++];
+		*r = (struct volume_record){.number = 1};
+		for (size_t k = 0; k + 1 < m->n_volumes; k++)
+			r->number = MAX(r->number, m->volumes[k].number + 1);
+		snprintf(r->name, sizeof(r->name), "%s", v->name);
+		filesystem_uuid(v->filesystem, r->uuid);
+		changed = true;
+	}
+	return changed;
+}
+
+/* Those of the run that is on, in the order of the spec. */
+static size_t slice_volumes(struct node *n, struct slice_space *sp)
+{
+	const struct node_spec *s = node_running_spec(n);
+	_cleanup_free_ char *dir = object_path(&n->o, n->o.c->state_dir);
+	size_t count = 0;
+
+	for (size_t i = 0; i < s->n_volumes; i++) {
+		const struct volume_record *r =
+		    volume_record(n, s->volumes[i].name);
+
+		if (!r)
+			continue;
+		sp->volumes[count++] = (struct disk_volume){
+		    .spec = &s->volumes[i],
+		    .serial = keep(sp, xasprintf("rackfs-vol%u", r->number)),
+		    .uuid = r->uuid,
+		    .path = keep(
+			sp, xasprintf("%s/volume%u.qcow2", dir, r->number)),
+		};
+	}
+	return count;
+}
+
+static void slice_disks(
+    struct node *n, struct machine_slice *ret, struct slice_space *sp)
+{
+	struct machine_disk *d = sp->disks;
+	size_t volumes = slice_volumes(n, sp);
+
+	if (n->spec->disk.present) {
+		d->name = "disk";
+		d->path = keep(sp, node_disk_path(n, &d->format));
+		d++->size = n->spec->disk.size;
+	}
+	for (size_t i = 0; i < volumes; i++) {
+		const struct disk_volume *v = &sp->volumes[i];
+
+		*d++ = (struct machine_disk){
+		    .name = v->serial,
+		    .path = v->path,
+		    .format = FORMAT_QCOW2,
+		    .size = v->spec->size,
+		};
+	}
+	if (n->started_payload && node_system(n))
+		*d++ = (struct machine_disk){
+		    .name = PAYLOAD_DISK,
+		    .path = node_system(n)->look.source,
+		    .format = FORMAT_RAW,
+		    .readonly = true,
+		};
+	if (ret->from_disk && n->spec->install.present &&
+	    n->spec->install.cloud_init && node_install_way(n) == INSTALL_COLD)
+		*d++ = (struct machine_disk){
+		    .name = SEED_DISK,
+		    .path = keep(sp, node_seed_path(n)),
+		    .format = FORMAT_RAW,
+		    .readonly = true,
+		};
+	ret->disks = sp->disks;
+	ret->n_disks = (size_t)(d - sp->disks);
+}
+
+/* What boots the system on the disk: a kernel from outside when its image has
+ * none, or the firmware. */
+static void slice_disk_boot(
+    struct node *n, struct machine_slice *ret, struct slice_space *sp)
+{
+	const struct node_spec *s = n->spec;
+	struct image *boot = node_image(n);
+
+	ret->from_disk = true;
+	ret->firmware = s->boot_firmware;
+	ret->identity = n->driver->virtual;
+	if (node_install_way(n) != INSTALL_GUEST ||
+	    s->boot_firmware != FIRMWARE_DIRECT || n->driver->virtual)
+		return;
+	ret->kernel = boot->look.kernel;
+	ret->initrd = boot->look.disk_initrd;
+	ret->cmdline = keep(sp, node_disk_cmdline(n));
+}
+
+void slice_machine(
+    struct node *n, struct machine_slice *ret, struct slice_space *sp)
 {
 	const struct node_spec *s = n->spec;
 	struct image *img = node_image(n);
 
+	memset(sp, 0, sizeof(*sp));
 	*ret = (struct machine_slice){
 	    .cpus = s->cpus,
 	    .memory = s->memory,
 	    .cmdline_extra = s->boot_cmdline,
 	    .identity = n->driver->virtual,
-	    .nics = nics,
-	    .n_nics = slice_nics(n, nics),
+	    .nics = sp->nics,
+	    .n_nics = slice_nics(n, sp->nics),
 	    .ssh_port = n->ssh_port,
 	    .forwards = s->forwards,
 	    .n_forwards = s->n_forwards,
@@ -87,53 +216,61 @@ void slice_machine(struct node *n, struct machine_slice *ret,
 	    .extra_args = s->qemu_args,
 	    .fake = &s->fake,
 	};
-	if (img && !n->driver->virtual) {
+	if (n->started_disk) {
+		slice_disk_boot(n, ret, sp);
+	} else if (img && !n->driver->virtual) {
 		ret->kernel = img->look.kernel;
 		ret->initrd = img->look.initrd;
 		ret->cmdline = img->spec->cmdline;
 		ret->identity = img->spec->identity == IDENTITY_RACKFS;
 	}
-	if (s->disk.present) {
-		disk->name = "disk";
-		disk->path = node_disk_path(n, &disk->format);
-		disk->size = s->disk.size;
-		ret->disks = disk;
-		ret->n_disks = 1;
-	}
+	slice_disks(n, ret, sp);
 }
 
-void slice_disk(struct node *n, struct disk_slice *ret, struct disk_spec *spec)
+void slice_disk(struct node *n, struct disk_slice *ret, struct slice_space *sp)
 {
-	*spec =
+	memset(sp, 0, sizeof(*sp));
+	sp->disk =
 	    n->laid && n->laid->disk.present ? n->laid->disk : n->spec->disk;
-	spec->size = n->spec->disk.size;
+	sp->disk.size = n->spec->disk.size;
 	*ret = (struct disk_slice){
 	    .guest = n->guest ? n->driver->guest->session(n->guest) : NULL,
+	    .root = node_runs_disk(n) ? "" : "/mnt",
 	    .serial = DISK_SERIAL,
-	    .spec = spec,
+	    .spec = &sp->disk,
 	    .plan = n->meta.disk,
 	    .laid_out = n->meta.laid_out,
+	    .volumes = sp->volumes,
+	    .n_volumes = slice_volumes(n, sp),
 	    .fake = &n->spec->fake,
 	};
 }
 
+const struct image *node_foreign_image(const struct node *n)
+{
+	bool disk = n->machine_look.state == MACHINE_RUNNING
+			? n->started_disk
+			: node_starts_disk(n);
+	const struct image *img = disk ? node_system(n) : node_image(n);
+
+	if (n->driver->virtual || !img ||
+	    img->spec->identity == IDENTITY_RACKFS)
+		return NULL;
+	return img;
+}
+
 const char *node_key_file(struct node *n)
 {
-	const struct image *img = node_image(n);
+	const struct image *img = node_foreign_image(n);
 
-	if (n->driver->virtual || !img || !img->user_key ||
-	    img->spec->identity == IDENTITY_RACKFS)
-		return n->o.c->key_file;
-	return img->user_key;
+	return img && img->user_key ? img->user_key : n->o.c->key_file;
 }
 
 void slice_guest(struct node *n, struct guest_slice *ret,
     struct guest_nic *nics, const char *host_key)
 {
 	const struct node_spec *s = node_running_spec(n);
-	struct image *img = node_image(n);
-	bool ours = n->driver->virtual ||
-		    (img && img->spec->identity == IDENTITY_RACKFS);
+	bool ours = !node_runs_disk(n) && !node_foreign_image(n);
 
 	for (size_t i = 0; i < s->n_nics; i++) {
 		const struct nic *nic = node_nic(n, s->nics[i].name);

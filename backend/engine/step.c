@@ -20,6 +20,10 @@ static const uint64_t limits[STEPS] = {
     [STEP_CONFIGURE] = 120 * USEC_PER_SEC,
     [STEP_DISK_LOOK] = 120 * USEC_PER_SEC,
     [STEP_PARTITION] = 3600 * USEC_PER_SEC,
+    [STEP_INSTALL] = 4 * 3600 * USEC_PER_SEC,
+    [STEP_SEAL] = 300 * USEC_PER_SEC,
+    [STEP_SETUP_LOOK] = 300 * USEC_PER_SEC,
+    [STEP_SETUP] = 3600 * USEC_PER_SEC,
     [STEP_POWEROFF] = 10 * USEC_PER_SEC,
     [STEP_KILL] = 20 * USEC_PER_SEC,
     [STEP_WIPE] = 120 * USEC_PER_SEC,
@@ -137,27 +141,32 @@ static void prepare_end(struct preparing *p)
 
 static void start_machine(struct node *n)
 {
-	struct machine_nic nics[NICS_MAX];
-	struct machine_disk disk = {0};
+	const struct image *system = node_system(n);
 	struct machine_slice slice;
+	struct slice_space space;
 	struct err err = ERR_INIT;
 	int r;
 
-	slice_machine(n, &slice, nics, &disk);
+	n->started_disk = node_starts_disk(n);
+	n->started_payload = node_installing(n) && !n->driver->virtual &&
+			     system && system->look.ready;
+	slice_machine(n, &slice, &space);
 	r = machine_start(n->driver->machine, n->machine, &slice, &n->op, &err);
-	free((char *)disk.path);
+	slice_space_done(&space);
 	rejected(n, r, &err);
 }
 
 static void run_partition(struct node *n)
 {
-	struct disk_spec spec;
 	struct disk_slice slice;
+	struct slice_space space;
 	struct err err = ERR_INIT;
+	int r;
 
-	slice_disk(n, &slice, &spec);
-	rejected(n, disk_ensure(n->driver->disk, n->disk, &slice, &n->op, &err),
-	    &err);
+	slice_disk(n, &slice, &space);
+	r = disk_ensure(n->driver->disk, n->disk, &slice, &n->op, &err);
+	slice_space_done(&space);
+	rejected(n, r, &err);
 }
 
 static void prepared(int code, const struct err *err, void *userdata)
@@ -182,11 +191,13 @@ static void key_ready(int code, const struct err *err, void *userdata)
 {
 	struct preparing *p = userdata;
 	struct node *n = p->n;
-	bool disk = n->spec->disk.present;
+	bool disk = n->spec->disk.present || n->spec->n_volumes;
+	bool numbered = code == 0 && !n->o.gone && node_number_volumes(n);
 
 	if (code == 0 && p->key_path)
 		names_changed(n->o.c);
-	if (code < 0 || n->o.gone || !disk || n->meta.disk_used) {
+	if (code < 0 || n->o.gone || !disk ||
+	    (n->meta.disk_used && !numbered)) {
 		prepared(code, err, p);
 		return;
 	}
@@ -209,7 +220,8 @@ static void begin_start(struct node *n)
 {
 	struct preparing *p = prepare_new(n);
 
-	if (n->driver->virtual && !n->spec->disk.present) {
+	if (n->driver->virtual && !n->spec->disk.present &&
+	    !n->spec->n_volumes) {
 		key_ready(0, NULL, p);
 		return;
 	}
@@ -218,17 +230,30 @@ static void begin_start(struct node *n)
 	store_run(n->o.c, prepare_run, key_ready, p);
 }
 
+void filesystem_uuid(enum filesystem fs, char ret[37])
+{
+	uint16_t v[2];
+
+	random_uuid(ret);
+	if (fs != FS_VFAT)
+		return;
+	random_bytes(v, sizeof(v));
+	snprintf(ret, 37, "%04X-%04X", v[0], v[1]);
+}
+
 /* Uuids are chosen and stored before the first byte is written. */
 static void begin_partition(struct node *n)
 {
-	struct disk_spec spec;
+	struct slice_space space;
 	struct disk_slice slice;
 	struct disk_plan *plan;
+	size_t count;
 
-	slice_disk(n, &slice, &spec);
-	if (n->meta.disk &&
-	    (n->meta.laid_out || spec.n_partitions == 0 ||
-		n->meta.disk->partition_uuid[spec.n_partitions - 1][0])) {
+	slice_disk(n, &slice, &space);
+	slice_space_done(&space);
+	count = space.disk.n_partitions;
+	if (n->meta.disk && (n->meta.laid_out || count == 0 ||
+				n->meta.disk->partition_uuid[count - 1][0])) {
 		run_partition(n);
 		return;
 	}
@@ -237,25 +262,17 @@ static void begin_partition(struct node *n)
 	plan = n->meta.disk;
 	if (!plan->uuid[0])
 		random_uuid(plan->uuid);
-	if (spec.table == TABLE_MBR && plan->uuid[1] != 'x') {
+	if (space.disk.table == TABLE_MBR && plan->uuid[1] != 'x') {
 		uint32_t id = 0;
 
 		while (id == 0)
 			random_bytes(&id, sizeof(id));
 		snprintf(plan->uuid, sizeof(plan->uuid), "0x%08x", id);
 	}
-	for (size_t i = 0; i < spec.n_partitions; i++) {
-		uint16_t v[2];
-
-		if (plan->partition_uuid[i][0])
-			continue;
-		random_uuid(plan->partition_uuid[i]);
-		if (spec.partitions[i].filesystem != FS_VFAT)
-			continue;
-		random_bytes(v, sizeof(v));
-		snprintf(plan->partition_uuid[i],
-		    sizeof(plan->partition_uuid[i]), "%04X-%04X", v[0], v[1]);
-	}
+	for (size_t i = 0; i < count; i++)
+		if (!plan->partition_uuid[i][0])
+			filesystem_uuid(space.disk.partitions[i].filesystem,
+			    plan->partition_uuid[i]);
 	node_meta_put(n, prepared, prepare_new(n));
 }
 
@@ -280,30 +297,33 @@ static int run_connect(struct node *n, bool configure, struct err *err)
 
 static int run_apply(struct node *n, struct err *err)
 {
-	struct machine_nic nics[NICS_MAX];
-	struct machine_disk disk = {0};
 	struct machine_slice slice;
+	struct slice_space space;
 	int r;
 
-	slice_machine(n, &slice, nics, &disk);
+	slice_machine(n, &slice, &space);
 	r = machine_apply(n->driver->machine, n->machine, &slice, &n->op, err);
-	free((char *)disk.path);
+	slice_space_done(&space);
 	return r;
 }
 
 static int run_disk(struct node *n, bool wipe, struct err *err)
 {
 	_cleanup_free_ char *path = NULL;
-	struct disk_spec spec;
+	struct slice_space space;
 	struct disk_slice slice;
+	int r;
 
-	slice_disk(n, &slice, &spec);
-	if (!wipe)
-		return disk_observe(
-		    n->driver->disk, n->disk, &slice, &n->op, err);
-	path = node_disk_path(n, NULL);
-	slice.path = path;
-	return disk_wipe(n->driver->disk, n->disk, &slice, &n->op, err);
+	slice_disk(n, &slice, &space);
+	if (wipe) {
+		path = node_disk_path(n, NULL);
+		slice.path = path;
+		r = disk_wipe(n->driver->disk, n->disk, &slice, &n->op, err);
+	} else {
+		r = disk_observe(n->driver->disk, n->disk, &slice, &n->op, err);
+	}
+	slice_space_done(&space);
+	return r;
 }
 
 static int run_poweroff(struct node *n, struct err *err)
@@ -349,6 +369,16 @@ void step_run(struct node *n)
 	case STEP_PARTITION:
 		begin_partition(n);
 		break;
+	case STEP_INSTALL:
+		begin_install(n);
+		break;
+	case STEP_SEAL:
+		begin_seal(n);
+		break;
+	case STEP_SETUP:
+	case STEP_SETUP_LOOK:
+		begin_setup(n, n->doing == STEP_SETUP_LOOK);
+		break;
 	case STEP_POWEROFF:
 		r = run_poweroff(n, &err);
 		break;
@@ -389,21 +419,37 @@ static void started(struct node *n)
 	touch(&n->o, ASPECT_CONSOLE);
 }
 
-static void laid_out(struct node *n)
+/* What the disk was made for: its sections of the spec as they are now. */
+void node_keep_layout(struct node *n)
 {
-	_cleanup_buf_ struct buf section = {0}, effective = {0}, doc = {0};
+	static const char *const sections[] = {"disk", "install"};
+	_cleanup_buf_ struct buf effective = {0}, doc = {0};
 
-	if (n->meta.laid_out)
-		return;
 	if (spec_effective(SPEC_NODE, n->o.c->defaults, n->o.spec_text,
-		&effective, NULL) < 0 ||
-	    spec_section_get(buf_str(&effective), "disk", &section, NULL) < 0)
+		&effective, NULL) < 0)
 		return;
-	buf_printf(&doc, "{\"disk\": %s}", buf_str(&section));
-	n->meta.laid_out = true;
+	buf_puts(&doc, "{");
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {
+		_cleanup_buf_ struct buf section = {0};
+
+		if (spec_section_get(
+			buf_str(&effective), sections[i], &section, NULL) == 0)
+			buf_printf(&doc, "%s\"%s\": %s", i ? ", " : "",
+			    sections[i], buf_str(&section));
+	}
+	buf_puts(&doc, "}");
+	free(n->meta.laid_out_spec);
 	n->meta.laid_out_spec = buf_take(&doc);
 	node_meta_put(n, NULL, NULL);
 	node_compare_specs(n);
+}
+
+static void laid_out(struct node *n)
+{
+	if (n->meta.laid_out)
+		return;
+	n->meta.laid_out = true;
+	node_keep_layout(n);
 	event(&n->o, "disk", NULL, "laid-out", NULL, NULL);
 }
 
@@ -428,7 +474,10 @@ static void wiped(struct node *n)
 	node_meta_done(&(struct node_meta){
 	    .laid_out_spec = TAKE_PTR(n->meta.laid_out_spec),
 	    .disk = TAKE_PTR(n->meta.disk),
+	    .installed = TAKE_PTR(n->meta.installed),
+	    .volumes = TAKE_PTR(n->meta.volumes),
 	});
+	n->meta.n_volumes = 0;
 	n->meta.wipe = n->pending_wipe = false;
 	n->meta.laid_out = n->meta.disk_used = false;
 	if (n->disk_look)
@@ -463,6 +512,16 @@ static void took_effect(struct node *n, enum step step)
 	case STEP_PARTITION:
 		partitioned(n);
 		break;
+	case STEP_INSTALL:
+		installed(n);
+		break;
+	case STEP_SEAL:
+		sealed(n);
+		break;
+	case STEP_SETUP:
+	case STEP_SETUP_LOOK:
+		set_up(n, step == STEP_SETUP_LOOK);
+		break;
 	case STEP_POWEROFF:
 		n->tried.asked = n->machine_look.launch;
 		n->tried.asked_at = now_mono();
@@ -476,8 +535,14 @@ static void took_effect(struct node *n, enum step step)
 	}
 }
 
-static enum stage stage_of(enum step step)
+static enum stage stage_of(const struct node *n, enum step step)
 {
+	static const enum stage parts[SETUP_PARTS] = {
+	    [SETUP_FILES] = STAGE_CONFIGURE,
+	    [SETUP_RUN] = STAGE_RUN,
+	    [SETUP_SERVICES] = STAGE_SERVICES,
+	};
+
 	switch (step) {
 	case STEP_CONNECT:
 	case STEP_CONFIGURE:
@@ -486,6 +551,13 @@ static enum stage stage_of(enum step step)
 	case STEP_PARTITION:
 	case STEP_WIPE:
 		return STAGE_PARTITION;
+	case STEP_INSTALL:
+	case STEP_SEAL:
+		return STAGE_INSTALL;
+	case STEP_SETUP_LOOK:
+		return STAGE_CONFIGURE;
+	case STEP_SETUP:
+		return n->doing_offline ? STAGE_INSTALL : parts[n->doing_part];
 	default:
 		return STAGE_MACHINE;
 	}
@@ -495,7 +567,9 @@ static bool needs_machine(enum step step)
 {
 	return step == STEP_APPLY || step == STEP_CONNECT ||
 	       step == STEP_CONFIGURE || step == STEP_DISK_LOOK ||
-	       step == STEP_PARTITION || step == STEP_KILL;
+	       step == STEP_PARTITION || step == STEP_KILL ||
+	       step == STEP_SEAL || step == STEP_SETUP ||
+	       step == STEP_SETUP_LOOK;
 }
 
 /* A passing fault is tried again a few times, with a growing delay. */
@@ -536,9 +610,9 @@ void step_ended(struct node *n, enum step step, int code, const struct err *err)
 				n->handled = n->machine_look.launch;
 			if (needs_machine(step))
 				node_doubt(
-				    n, step, stage_of(step), err_text(err));
+				    n, step, stage_of(n, step), err_text(err));
 			else
-				node_fail(n, stage_of(step), err_text(err));
+				node_fail(n, stage_of(n, step), err_text(err));
 		}
 	}
 	n->cancelling = n->timed_out = false;

@@ -83,14 +83,17 @@ static int check(struct node *n, enum verb verb, struct err *err)
 /* What may have failed for this node is tried again as well. */
 static void forget_failures(struct node *n)
 {
-	struct image *img = node_image(n);
+	struct image *img = node_image(n), *system = node_system(n);
 
 	/* A disk that was in the way may have been mended: it is looked at. */
 	if (n->tried.failed && n->disk_look)
 		n->disk_look->content = DISK_UNKNOWN;
 	history_clear_failure(n);
+	node_setup_due(n);
 	if (img)
 		image_forget_failure(img);
+	if (system)
+		image_forget_failure(system);
 	for (size_t i = 0; i < n->n_nics; i++)
 		network_forget_failure(n->nics[i].network);
 }

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The system on a node's disk: which image it comes from, how it gets there,
+ * whether the next run boots from it, and what its kernel is told.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include "engine/engine.h"
+#include "identity.h"
+
+/* As for our own image; the system's own init and udev come after it. */
+#define DISK_CMDLINE NETBOOT_CMDLINE " rw"
+
+struct image *node_system(const struct node *n)
+{
+	struct object *o;
+
+	if (!n->spec || !n->spec->install.present)
+		return NULL;
+	o = cluster_find(n->o.c, OBJECT_IMAGE, n->spec->install.image);
+	return o ? as_image(o) : NULL;
+}
+
+static enum image_kind system_kind(const struct node *n)
+{
+	const struct image *img = node_system(n);
+
+	if (n->meta.installed)
+		return n->meta.installed_kind;
+	if (n->driver->virtual)
+		return IMAGE_ROOTFS;
+	return img && img->spec ? img->spec->kind : IMAGE_NONE;
+}
+
+enum install_way node_install_way(const struct node *n)
+{
+	if (!n->spec->install.present)
+		return INSTALL_NONE;
+	return system_kind(n) == IMAGE_DISK ? INSTALL_COLD : INSTALL_GUEST;
+}
+
+const struct install_driver *node_install_driver(const struct node *n)
+{
+	enum image_kind kind = system_kind(n);
+
+	if (!n->spec->install.present || kind == IMAGE_NONE)
+		return NULL;
+	return n->driver->install[kind];
+}
+
+bool node_starts_disk(const struct node *n)
+{
+	const struct node_spec *s = n->spec;
+
+	if (s->boot_from == BOOT_AUTO)
+		return s->install.present && n->meta.installed;
+	return s->boot_from == BOOT_DISK;
+}
+
+bool node_runs_disk(const struct node *n)
+{
+	return n->machine_look.state == MACHINE_RUNNING && n->started_disk &&
+	       n->started_launch == n->machine_look.launch;
+}
+
+bool node_installing(const struct node *n)
+{
+	return !n->meta.installed && !node_starts_disk(n) &&
+	       node_install_way(n) == INSTALL_GUEST;
+}
+
+const char *node_root_uuid(const struct node *n)
+{
+	const struct disk_spec *d =
+	    n->laid && n->laid->disk.present ? &n->laid->disk : &n->spec->disk;
+
+	for (size_t i = 0; n->meta.disk && i < d->n_partitions; i++)
+		if (d->partitions[i].mount &&
+		    STREQ(d->partitions[i].mount, "/"))
+			return n->meta.disk->partition_uuid[i];
+	return "";
+}
+
+char *node_disk_cmdline(const struct node *n)
+{
+	const struct image *img = node_system(n);
+	const struct image_spec *s = img ? img->spec : NULL;
+	const char *init = s && s->init ? s->init : "";
+	_cleanup_buf_ struct buf b = {0};
+
+	if (!*init && img)
+		init = img->look.init;
+	buf_puts(&b, DISK_CMDLINE);
+	if (s && s->root)
+		buf_printf(&b, " root=%s", s->root);
+	else
+		buf_printf(&b, " root=UUID=%s", node_root_uuid(n));
+	if (*init)
+		buf_printf(&b, " init=%s", init);
+	return buf_take(&b);
+}
+
+char *node_seed_path(const struct node *n)
+{
+	_cleanup_free_ char *dir = object_path(&n->o, n->o.c->state_dir);
+
+	return xasprintf("%s/seed.iso", dir);
+}
+
+/* --- cloud-init --- */
+
+static void network_config(const struct node *n, struct buf *b)
+{
+	buf_puts(b, "version: 2\nethernets:\n"
+		    "  management:\n"
+		    "    match: {macaddress: \"" MANAGEMENT_MAC "\"}\n"
+		    "    addresses: [10.0.2.15/24]\n");
+	if (n->spec->internet)
+		buf_puts(b, "    routes: [{to: 0.0.0.0/0, via: 10.0.2.2}]\n"
+			    "    nameservers: {addresses: [10.0.2.3]}\n");
+	for (size_t i = 0; i < n->n_nics; i++) {
+		const struct nic *nic = &n->nics[i];
+		char mac[18], ip[16];
+
+		format_mac(nic->mac, mac);
+		buf_printf(b, "  %s:\n    match: {macaddress: \"%s\"}\n",
+		    nic->spec->name, mac);
+		if (!nic->has_address)
+			continue;
+		format_ip(nic->address, ip);
+		buf_printf(
+		    b, "    addresses: [%s/%u]\n", ip, nic->network->prefix);
+	}
+}
+
+/* Texts within YAML's literal blocks: each line indented. */
+static void yaml_block(struct buf *b, const char *indent, const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+
+		buf_printf(b, "%s%.*s\n", indent, (int)len, text);
+		text += len + (text[len] == '\n');
+	}
+}
+
+static void user_data(struct node *n, struct buf *b)
+{
+	const struct cluster *c = n->o.c;
+	_cleanup_free_ char *key_path = node_key_path(n), *key = NULL;
+	_cleanup_buf_ struct buf private = {0};
+
+	buf_printf(b,
+	    "#cloud-config\nhostname: %s\nfqdn: %s.%s\n"
+	    "disable_root: false\nssh_pwauth: false\n"
+	    "users:\n  - name: %s\n    lock_passwd: true\n"
+	    "    ssh_authorized_keys:\n      - \"%s\"\n",
+	    n->o.name, n->o.name, c->spec->domain, n->spec->ssh_user,
+	    c->public_key);
+	for (size_t i = 0;
+	     c->spec->authorized_keys && c->spec->authorized_keys[i]; i++) {
+		buf_puts(b, "      - ");
+		buf_json_string(b, c->spec->authorized_keys[i]);
+		buf_puts(b, "\n");
+	}
+	if (!STREQ(n->spec->ssh_user, "root"))
+		buf_puts(b, "    sudo: ALL=(ALL) NOPASSWD:ALL\n"
+			    "    shell: /bin/bash\n");
+	/* The key that the guest must show is handed over, not learnt. */
+	if (file_read(AT_FDCWD, key_path, 64 * KIB, &private) < 0 ||
+	    node_host_key(n, &key, NULL) < 0)
+		return;
+	buf_puts(b, "ssh_deletekeys: true\nssh_genkeytypes: []\n"
+		    "ssh_keys:\n  ed25519_private: |\n");
+	yaml_block(b, "    ", buf_str(&private));
+	buf_printf(b, "  ed25519_public: \"%s\"\n", key);
+}
+
+static void seed_texts(struct node *n, struct install_texts *t)
+{
+	struct buf user = {0}, meta = {0}, net = {0};
+
+	user_data(n, &user);
+	buf_printf(&meta, "instance-id: %s-%s\nlocal-hostname: %s\n", n->o.name,
+	    n->meta.disk ? n->meta.disk->uuid : "1", n->o.name);
+	network_config(n, &net);
+	t->seed_path = node_seed_path(n);
+	t->user_data = buf_take(&user);
+	t->meta_data = buf_take(&meta);
+	t->network_config = buf_take(&net);
+}
+
+/* --- the slice --- */
+
+static const char *esp_mount(const struct node *n)
+{
+	const struct disk_spec *d = &n->spec->disk;
+
+	for (size_t i = 0; i < d->n_partitions; i++)
+		if (d->partitions[i].flags & PARTITION_ESP)
+			return d->partitions[i].mount;
+	return NULL;
+}
+
+void install_texts_done(struct install_texts *t)
+{
+	free(t->disk_path);
+	free(t->seed_path);
+	free(t->cmdline);
+	free(t->user_data);
+	free(t->meta_data);
+	free(t->network_config);
+}
+
+void slice_install(
+    struct node *n, struct install_slice *ret, struct install_texts *t)
+{
+	const struct image *boot = node_image(n), *img = node_system(n);
+
+	*t = (struct install_texts){.cmdline = node_disk_cmdline(n)};
+	*ret = (struct install_slice){
+	    .guest = n->guest ? n->driver->guest->session(n->guest) : NULL,
+	    .root = "/mnt",
+	    .image = img ? &img->look : NULL,
+	    .firmware = n->spec->boot_firmware,
+	    .cmdline = t->cmdline,
+	    .esp = esp_mount(n),
+	    .disk_size = n->spec->disk.size,
+	    .fake = &n->spec->fake,
+	};
+	if (n->started_payload)
+		ret->payload_serial = PAYLOAD_DISK;
+	if (boot && boot->look.disk_initrd[0]) {
+		ret->kernel = boot->look.kernel;
+		ret->initrd = boot->look.disk_initrd;
+		ret->modules = boot->look.modules;
+	}
+	if (node_install_way(n) != INSTALL_COLD)
+		return;
+	t->disk_path = node_disk_path(n, &ret->disk_format);
+	ret->disk_path = t->disk_path;
+	if (!n->spec->install.cloud_init)
+		return;
+	seed_texts(n, t);
+	ret->seed_path = t->seed_path;
+	ret->user_data = t->user_data;
+	ret->meta_data = t->meta_data;
+	ret->network_config = t->network_config;
+}
+
+/* --- the spec against the image --- */
+
+static bool has_root(const struct node_spec *s)
+{
+	for (size_t i = 0; i < s->disk.n_partitions; i++)
+		if (s->disk.partitions[i].mount &&
+		    STREQ(s->disk.partitions[i].mount, "/"))
+			return true;
+	return false;
+}
+
+int install_check(struct node *n, const struct node_spec *s, struct err *err)
+{
+	struct object *o;
+	enum image_kind kind;
+
+	if (!s->install.present)
+		return 0;
+	o = cluster_find(n->o.c, OBJECT_IMAGE, s->install.image);
+	if (!o && n->o.c->loading)
+		return 0;
+	if (!o)
+		return err_set(err, -ENOENT,
+		    "install.image: there is no image %s; mkdir images/%s "
+		    "makes it",
+		    s->install.image, s->install.image);
+	kind = as_image(o)->spec ? as_image(o)->spec->kind : IMAGE_NONE;
+	if (kind == IMAGE_NETBOOT)
+		return err_set(err, -EINVAL,
+		    "install.image: image %s is of kind netboot; wanted "
+		    "rootfs, disk or closure",
+		    o->name);
+	if (kind == IMAGE_DISK && s->disk.n_partitions)
+		return err_set(err, -EINVAL,
+		    "disk.partitions: image %s is a whole disk and brings its "
+		    "own; leave them out",
+		    o->name);
+	if (kind != IMAGE_DISK && kind != IMAGE_NONE && !has_root(s))
+		return err_set(err, -EINVAL,
+		    "disk.partitions: install asks for one that is mounted at "
+		    "/");
+	if (kind != IMAGE_DISK && kind != IMAGE_NONE && s->install.cloud_init)
+		return err_set(err, -EINVAL,
+		    "install.cloud_init: is for images of kind disk");
+	return 0;
+}
