@@ -283,13 +283,14 @@ static void replaced(int code, void *userdata)
 	fuse_reply_err(request_done(q), -code);
 }
 
-/* An editor whose write was refused puts its backup back.  That is no new
+/* An editor whose write was refused renames its backup back.  That is no new
  * document: why the last one was refused must stay to be read. */
-static bool is_in_force(const struct move *m, const char *text, size_t len)
+static bool is_undone(const struct move *m, const char *text, size_t len)
 {
 	_cleanup_buf_ struct buf now = {0};
 
-	return cluster_document(m->to.object, m->to.file->document, &now) ==
+	return m->from.scratch->backup &&
+	       cluster_document(m->to.object, m->to.file->document, &now) ==
 		   0 &&
 	       now.len == len && memcmp(now.data, text, len) == 0;
 }
@@ -321,7 +322,7 @@ static int put_document(fuse_req_t req, const struct move *m)
 	}
 	q = request_new(req, &m->to);
 	q->scratch = m->from.scratch->number;
-	if (is_in_force(m, text, len)) {
+	if (is_undone(m, text, len)) {
 		replaced(0, q);
 		return 0;
 	}
@@ -352,18 +353,19 @@ static int back_up(struct session *s, const struct move *m)
 	    .mode = S_IFREG | m->from.file->mode, .uid = s->uid, .gid = s->gid};
 	_cleanup_buf_ struct buf text = {0};
 	struct move copy = *m;
-	struct scratch *x;
+	struct scratch *x = NULL;
+	ssize_t n;
 	int r = cluster_document(m->from.object, m->from.file->document, &text);
 
-	if (r == 0)
-		r = scratch_new(
-		    s->scratches, &attr, slots_unique(s->slots), &x);
+	if (r < 0)
+		return r;
+	r = scratch_new(s->scratches, &attr, slots_unique(s->slots), &x);
 	if (r < 0)
 		return r;
 	copy.from = (struct named){.file = &scratch_file, .scratch = x};
-	r = (int)MIN(0, scratch_write(x, 0, text.data, text.len));
-	if (r == 0)
-		r = move_scratch(s, &copy);
+	x->backup = true;
+	n = scratch_write(x, 0, text.data, text.len);
+	r = n < 0 ? (int)n : move_scratch(s, &copy);
 	if (r < 0) {
 		scratch_drop(s->scratches, x);
 		return r;

@@ -36,6 +36,7 @@ struct scratch {
 	uint64_t made_by;         /* request */
 	unsigned handles;         /* that are open */
 	unsigned which_name;
+	bool backup; /* a document was renamed to it; the next daemon forgets */
 	struct kept *kept;
 	struct scratch *next; /* of the same directory, by number */
 };
