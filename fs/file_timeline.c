@@ -8,7 +8,7 @@
  * Rows begin at the first start of all while that is readable, else each at its
  * own: nodes that were started days apart.
  */
-#include <inttypes.h>
+#include <assert.h>
 #include <stdio.h>
 #include "fs/files.h"
 #include "fs/svg.h"
@@ -177,6 +177,7 @@ static void format_duration(uint64_t usec, char out[32])
 
 static unsigned x_of(const struct timeline *t, uint64_t usec)
 {
+	assert(t->span); /* by measure() */
 	return t->chart_x + (unsigned)(MIN(usec, t->span) * CHART / t->span);
 }
 

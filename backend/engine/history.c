@@ -24,6 +24,33 @@ static json_t *integer(uint64_t v)
 	return json_integer((json_int_t)v);
 }
 
+/* Of a node that is up: what its way there took. */
+static void save_stages(const struct node *n, json_t *o)
+{
+	json_t *stages;
+
+	if (!n->stages || n->plan.state != STATE_UP)
+		return;
+	stages = json_object();
+	for (int s = 0; s < STAGES; s++) {
+		const struct stage_record *r = &n->stages[s];
+		json_t *record = json_object();
+
+		if (r->state == STAGE_DONE) {
+			json_object_set_new(
+			    record, "started", integer(r->started));
+			json_object_set_new(record, "ended", integer(r->ended));
+			json_object_set_new(
+			    record, "real", integer(r->started_real));
+			json_object_set_new(
+			    record, "attempts", integer(r->attempts));
+			json_object_set(stages, stage_name(s), record);
+		}
+		json_decref(record);
+	}
+	json_object_set_new(o, "stages", stages);
+}
+
 /* Monotonic times are kept as they are: the runtime directory is made anew
  * when the host was booted again. */
 void history_save(struct node *n)
@@ -54,6 +81,7 @@ void history_save(struct node *n)
 		json_object_set_new(o, "sentence",
 		    json_string(n->failed_sentence ? n->failed_sentence : ""));
 	}
+	save_stages(n, o);
 	text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	/* Most of the time there is nothing new to remember. */
@@ -73,6 +101,29 @@ static uint64_t number(const json_t *o, const char *key)
 	json_int_t v = json_integer_value(json_object_get(o, key));
 
 	return v < 0 ? 0 : (uint64_t)v;
+}
+
+static void load_stages(struct node *n, json_t *stages)
+{
+	const char *name;
+	json_t *record;
+
+	if (!json_is_object(stages) || n->stages)
+		return;
+	n->stages = xcalloc(STAGES, sizeof(*n->stages));
+	for (int s = 0; s < STAGES; s++)
+		n->stages[s].percent = -1;
+	json_object_foreach (stages, name, record) {
+		enum stage s;
+
+		if (stage_parse(name, &s) < 0)
+			continue;
+		n->stages[s].state = STAGE_DONE;
+		n->stages[s].started = number(record, "started");
+		n->stages[s].ended = number(record, "ended");
+		n->stages[s].started_real = number(record, "real");
+		n->stages[s].attempts = (unsigned)number(record, "attempts");
+	}
 }
 
 void history_load(struct node *n)
@@ -99,6 +150,7 @@ void history_load(struct node *n)
 		(void)node_spec_parse(NULL, started, &n->started, NULL);
 	n->up_launch = number(o, "up");
 	n->remembered = n->up_launch != 0;
+	load_stages(n, json_object_get(o, "stages"));
 	n->tried.asked = number(o, "asked");
 	n->tried.asked_at = number(o, "asked_at");
 	if (number(o, "digest") == (n->spec_digest & INT64_MAX)) {

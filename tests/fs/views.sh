@@ -112,6 +112,18 @@ is "memory is the daemon's (within a fifth)" "$(awk -v a="$memory" \
 	-v b="$((pages * $(getconf PAGESIZE)))" \
 	'BEGIN { print (a > b * 0.8 && a < b * 1.2) }')" 1
 
+# --- a timeline outlives the daemon ---
+cp timeline.svg "$T/before.svg"
+cp nodes/node02/progress "$T/progress"
+cd "$T" || exit 1
+stop_daemon
+# shellcheck disable=SC2119
+start_daemon
+cd "$M" || exit 1
+settle >/dev/null
+t "the timeline is that of before" cmp timeline.svg "$T/before.svg"
+t "and the progress of a node" cmp nodes/node02/progress "$T/progress"
+
 # --- drawings ---
 if [ $can_draw ]; then
 	draw three
@@ -121,7 +133,7 @@ if [ $can_draw ]; then
 	t "stages and their time" drawn timeline.svg machine boot ssh "up in 0."
 	long=$(printf 'n%.0s' {1..63})
 	mkdir "networks/$long" "nodes/$long"
-	for i in {1..33}; do mkdir networks/net$i; done
+	for i in {1..33}; do mkdir "networks/net$i"; done
 	nics=$(printf '"nic%s":{"network":"net%s"},' 1 1 2 2 3 3 4 4 5 31 6 32 7 33)
 	echo "{\"nics\":{$nics\"x\":{\"network\":\"$long\"}},
 		\"fake\":{\"fail\":[\"machine\"],\"fail_times\":99}}" >"nodes/$long/spec"
