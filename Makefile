@@ -131,6 +131,10 @@ debug: ## build with sanitizers in build/debug, with the unit tests
 
 all-tests: $(BUILD)/rackfs $(UNIT_BIN) $(FUZZ_BIN) $(GEN_BIN)
 
+bench: ## measure: 10,000 fake nodes, writes, kills of the daemon (NODES=...)
+	@$(SUB) $(JOBS) all
+	@RACKFS=$(abspath $(BUILD))/rackfs tests/bench/run
+
 FUZZ_SECONDS ?= 10
 fuzz: ## run each fuzzer for FUZZ_SECONDS=10
 	@$(SUB) debug
@@ -186,6 +190,6 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
 
 FORCE:
-.PHONY: FORCE all deps deps-tools demo demo-stop check debug all-tests fuzz lint \
+.PHONY: FORCE all deps deps-tools demo demo-stop check bench debug all-tests fuzz lint \
 	format docs install uninstall clean help
 -include $(OBJ:.o=.d) $(FSOBJ:.o=.d) $(UNIT_BIN:=.d) $(FUZZ_BIN:=.d) $(GEN_BIN:=.d)

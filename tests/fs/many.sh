@@ -62,7 +62,7 @@ seconds "one node down and up" 10 one
 seconds "a spec is written" 5 tee "$M/nodes/n00001/spec" <<<'{"cpus":2}'
 
 # Nothing to do: no CPU time is used (clock ticks of 10 ms).
-ticks() { awk '{ print $14 + $15 }' "/proc/$D/stat"; }
+ticks() { awk '{ print $14 + $15 }' "/proc/$(cat "$R/daemon.pid")/stat"; }
 before=$(ticks)
 timeout 3 tail -f /dev/null
 is "an idle daemon rests" "$(($(ticks) - before < 10))" 1
