@@ -242,6 +242,8 @@ struct image_view {
 };
 void image_view(struct object *o, struct image_view *ret);
 
+enum tls_text { TLS_CA, TLS_CERT, TLS_KEY, TLS_TEXTS };
+
 struct cluster_view {
 	enum cluster_state state;
 	const struct cluster_spec *spec;
@@ -252,6 +254,9 @@ struct cluster_view {
 	const char
 	    *known_hosts_file; /* absolute, kept current, for ssh_config */
 	uint64_t seq;          /* last event */
+	/* PEM: the authority, the operator's certificate and key; "" while no
+	 * node asks for one. */
+	const char *tls[TLS_TEXTS];
 };
 void cluster_view(struct cluster *c, struct cluster_view *ret);
 

@@ -140,6 +140,8 @@ static void force_node(struct node *n, struct parsed *p)
 	n->driver = registry_node(n->spec->driver);
 	node_set_users(n, true);
 	node_watch_sources(n);
+	if (n->spec->tls.present)
+		tls_want(n->o.c);
 }
 
 /* --- network --- */

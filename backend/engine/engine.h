@@ -20,6 +20,7 @@
  *   install.c    the system on a node's disk: what it comes from, what boots it
  *   setup.c      files, commands and services of a node, as one list
  *   step_setup.c the steps that install and set up
+ *   tls.c        the authority and certificates
  *   watch.c      host files that specs refer to
  *   after.c      which nodes come before and after which
  *   network.c    networks: ensure, remove, ports
@@ -294,6 +295,9 @@ struct cluster {
 	uint64_t seq, events_size, events_oldest;
 	uint64_t *event_offsets; /* ring of EVENTS_KEPT */
 	bool loading;
+	bool tls_wanted;
+	struct buf tls[TLS_TEXTS]; /* PEM, "" while there is none */
+	struct loop_source *tls_timer;
 };
 
 static inline struct node *as_node(const struct object *o)
@@ -422,6 +426,10 @@ struct setup_file *setup_add(struct setup_list *l, const char *key,
 char *setup_keep(struct setup_list *l, char *text); /* takes it */
 
 /* tls.c */
+void tls_start(struct cluster *c);
+void tls_stop(struct cluster *c);
+/* There is a node that wants a certificate: the authority is made. */
+void tls_want(struct cluster *c);
 /* Sees to the node's certificate on the worker, then done. */
 void tls_prepare(struct node *n, store_done_fn done, void *userdata);
 /* ca.crt, cert.pem and key.pem, when the spec asks for them. */

@@ -202,6 +202,8 @@ void cluster_view(struct cluster *c, struct cluster_view *ret)
 	    .seq = c->seq,
 	};
 	memcpy(ret->counts, c->in_state, sizeof(ret->counts));
+	for (int i = 0; i < TLS_TEXTS; i++)
+		ret->tls[i] = buf_str(&c->tls[i]);
 }
 
 static bool network_settled(const struct network *net)
