@@ -209,11 +209,15 @@ static void outlives_a_daemon(void)
 	next_daemon(&w);
 
 	a = find(&w, "again");
-	CHECK(a && a->number == number && holds(a, "hello", 5));
+	if (!a)
+		abort();
+	CHECK(a->number == number && holds(a, "hello", 5));
 	CHECK_INT(a->attr.mode, S_IFREG | 0751);
 	CHECK_INT(a->made_by, 7);
 	b = scratch_next(w.files, 0, 0);
-	CHECK(b && holds(b, "bye", 3));
+	if (!b)
+		abort();
+	CHECK(holds(b, "bye", 3));
 	scratch_open(b);
 	scratch_sweep(w.files);
 	CHECK(!scratch_next(w.files, 0, 0));

@@ -15,8 +15,6 @@ SPEC = b'{"cpus":2}\n'
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-
-
 def ready():
     print("ready", flush=True)
     sys.stdin.readline()
@@ -64,6 +62,13 @@ def close():
     os.write(fd, SPEC)
     ready()
     os.close(fd)
+
+
+def rename():
+    with open("nodes/a/new", "wb") as f:
+        f.write(SPEC)
+    ready()
+    os.rename("nodes/a/new", "nodes/a/spec")
 
 
 def verb():

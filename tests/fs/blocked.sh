@@ -16,6 +16,7 @@ poll     event
 write    disk
 fsync    disk
 close    disk
+rename   disk
 verb     disk
 mkdir    disk
 request  daemon
