@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
+#include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/scratch.h"
 #include "fs/slots.h"
@@ -270,14 +271,28 @@ struct move {
 	const char *name;              /* the new one */
 };
 
+/* Refused, the document stays: its name as well. */
+static void bring_back(struct session *s, uint64_t inode)
+{
+	struct named n;
+
+	if (!tombstone_covers(s->tombstones, inode))
+		return;
+	tombstone_lift(s->tombstones, inode);
+	if (inode_resolve(s->cluster, inode, &n) == 0)
+		notify_returned(s, &n);
+}
+
 static void replaced(int code, void *userdata)
 {
 	struct request *q = userdata;
 	struct session *s = q->session;
 	struct scratch *x = scratch_get(s->scratches, q->scratch);
 
-	/* Refused, the document stays: its name as well. */
-	tombstone_lift(s->tombstones, q->inode);
+	if (code < 0)
+		bring_back(s, q->inode);
+	else
+		tombstone_lift(s->tombstones, q->inode);
 	if (code == 0 && x)
 		scratch_unlink(s->scratches, x);
 	fuse_reply_err(request_done(q), -code);
@@ -316,7 +331,7 @@ static int put_document(fuse_req_t req, const struct move *m)
 	else if (spec_json_state(text, len, &err) == JSON_EMPTY)
 		r = err_set(&err, -EINVAL, "an empty file is no document");
 	if (r < 0) {
-		tombstone_lift(s->tombstones, named_number(&m->to));
+		bring_back(s, named_number(&m->to));
 		ops_tell(s, named_number(&m->to), m->to.file->name, r, &err);
 		return r;
 	}
