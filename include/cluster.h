@@ -263,6 +263,36 @@ void cluster_view(struct cluster *c, struct cluster_view *ret);
 /* For wait/: has this node (the root object: everything) settled? */
 bool object_settled(const struct object *o);
 
+enum check_state { CHECK_WAITING, CHECK_PASS, CHECK_FAIL };
+const char *check_state_name(enum check_state s);
+struct check_view {
+	const char *name;
+	const char *node; /* whose service it is, or NULL */
+	enum check_state state;
+	uint64_t since, checked; /* CLOCK_REALTIME usec; checked 0: never */
+	const char *detail;      /* one line */
+};
+/* Those of the cluster in the order of its spec, then by node and service. */
+void cluster_checks(struct cluster *c,
+    void (*fn)(const struct check_view *v, void *userdata), void *userdata);
+
+/* What differed from the specs when it was last looked at, and what would be
+ * done next.  Secrets are named, never shown. */
+struct drift_view {
+	const char *key, *detail;
+};
+struct plan_view {
+	const char *step;  /* "start", "setup", ...; "" when there is none */
+	const char *stage; /* "" when it is about none */
+	const char *why;   /* "" when nothing is to be done */
+	const char *waiting_for;
+};
+/* The i-th thing that differed; false: no more.  *ret_seen: when,
+ * CLOCK_REALTIME usec; 0: never. */
+bool node_drift(const struct object *o, size_t i, struct drift_view *ret,
+    uint64_t *ret_seen);
+void node_plan_view(const struct object *o, struct plan_view *ret);
+
 /* --- growing texts --- */
 
 enum stream { STREAM_LOG, STREAM_EVENTS, STREAM_CONSOLE };

@@ -140,6 +140,7 @@ static void force_node(struct node *n, struct parsed *p)
 	n->driver = registry_node(n->spec->driver);
 	node_set_users(n, true);
 	node_watch_sources(n);
+	checks_follow_node(n);
 	if (n->spec->tls.present)
 		tls_want(n->o.c);
 }
@@ -307,6 +308,7 @@ static void force_cluster(struct cluster *c, struct parsed *p)
 	names_changed(c);
 	if (c->loading)
 		return;
+	checks_follow_cluster(c);
 	EACH_OBJECT (o, c, OBJECT_NODE) {
 		struct parsed *q = NULL;
 

@@ -219,6 +219,7 @@ static void close_object(struct object *o)
 	if (o->kind != OBJECT_NODE)
 		return;
 	watch_clear(&n->watches);
+	node_checks_drop(n);
 	o->c->n_after -= n->spec->after != NULL;
 	node_close(n);
 	claims_drop(n, n->claims);

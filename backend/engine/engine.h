@@ -20,6 +20,7 @@
  *   install.c    the system on a node's disk: what it comes from, what boots it
  *   setup.c      files, commands and services of a node, as one list
  *   step_setup.c the steps that install and set up
+ *   checks.c     checks of the cluster and of services
  *   tls.c        the authority and certificates
  *   watch.c      host files that specs refer to
  *   after.c      which nodes come before and after which
@@ -185,6 +186,8 @@ struct node {
 	uint64_t up_since; /* CLOCK_MONOTONIC usec; 0: it was not up */
 	struct loop_source *timer;
 	struct stage_record *stages; /* STAGES of them, or NULL */
+	struct check_item *checks;   /* of its services */
+	bool failed_check;           /* what failed is one of them */
 	char **restart_required, **wipe_required;
 	struct watch *watches;  /* host files that the spec refers to */
 	struct node_spec *laid; /* parsed laid_out_spec */
@@ -298,6 +301,7 @@ struct cluster {
 	bool tls_wanted;
 	struct buf tls[TLS_TEXTS]; /* PEM, "" while there is none */
 	struct loop_source *tls_timer;
+	struct check_item *checks;
 };
 
 static inline struct node *as_node(const struct object *o)
@@ -424,6 +428,14 @@ struct setup_file *setup_add(struct setup_list *l, const char *key,
     const char *path, const void *data, size_t len, unsigned mode,
     const char *owner);
 char *setup_keep(struct setup_list *l, char *text); /* takes it */
+
+/* checks.c */
+struct check_item;
+void checks_follow_cluster(struct cluster *c); /* after a change of its spec */
+void checks_follow_node(struct node *n);
+void checks_node_changed(struct node *n); /* its state: look soon */
+void node_checks_drop(struct node *n);
+void checks_stop(struct cluster *c);
 
 /* tls.c */
 void tls_start(struct cluster *c);

@@ -78,6 +78,10 @@ void history_save(struct node *n)
 	if (n->tried.failed) {
 		json_object_set_new(o, "failed",
 		    json_string(stage_name(n->tried.failed_stage)));
+		json_object_set_new(
+		    o, "failed_check", json_boolean(n->failed_check));
+		json_object_set_new(
+		    o, "failed_after", json_boolean(n->tried.failed_after));
 		json_object_set_new(o, "sentence",
 		    json_string(n->failed_sentence ? n->failed_sentence : ""));
 	}
@@ -161,6 +165,10 @@ void history_load(struct node *n)
 		if (failed &&
 		    stage_parse(failed, &n->tried.failed_stage) == 0) {
 			n->tried.failed = true;
+			n->failed_check =
+			    json_is_true(json_object_get(o, "failed_check"));
+			n->tried.failed_after =
+			    json_is_true(json_object_get(o, "failed_after"));
 			n->failed_sentence = xstrdup(sentence ? sentence : "");
 		}
 	}
@@ -171,7 +179,7 @@ void history_clear_failure(struct node *n)
 {
 	bool had = n->tried.failed;
 
-	n->tried.failed = false;
+	n->tried.failed = n->tried.failed_after = n->failed_check = false;
 	n->tried.restarts = 0;
 	n->tried.retry_at = 0;
 	n->tries = 0;

@@ -164,13 +164,18 @@ static void plan_changed(struct node *n, const struct plan *old)
 			? n->failed_sentence
 		    : p->waiting_for[0] ? p->waiting_for
 					: p->why);
-	if (old->state != p->state)
+	if (old->state != p->state) {
 		after_changed(n);
+		checks_node_changed(n);
+	}
 	if (settled_was != p->settled)
 		touch(&n->o, ASPECT_SETTLED | ASPECT_OBSERVED);
 	if (old->why != p->why || old->waiting_for != p->waiting_for ||
 	    old->wake_at != p->wake_at)
 		touch(&n->o, ASPECT_OBSERVED);
+	if (old->step != p->step || old->why != p->why ||
+	    old->waiting_for != p->waiting_for || settled_was != p->settled)
+		touch(&n->o.c->o, ASPECT_PLAN);
 }
 
 /* After a restart of the daemon a node that was up stays so in users' eyes

@@ -266,6 +266,9 @@ void reconcile_start(struct cluster *c)
 	loop_add_timer(c->loop, at, observe_all, c, &c->observe_timer);
 	loop_add_deferred(c->loop, work, c, &c->work);
 	tls_start(c);
+	checks_follow_cluster(c);
+	EACH_OBJECT (o, c, OBJECT_NODE)
+		checks_follow_node(as_node(o));
 	for (int k = OBJECT_NETWORK; k < OBJECT_KINDS; k++) {
 		EACH_OBJECT (o, c, k) {
 			if (k == OBJECT_NODE)
@@ -281,6 +284,7 @@ void reconcile_stop(struct cluster *c)
 	loop_source_free(TAKE_PTR(c->work));
 	loop_source_free(TAKE_PTR(c->observe_timer));
 	tls_stop(c);
+	checks_stop(c);
 	loop_source_free(TAKE_PTR(c->names_work));
 	while (c->dirty_first) {
 		struct object *o = c->dirty_first;

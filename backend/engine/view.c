@@ -128,6 +128,34 @@ void node_view(struct object *o, struct node_view *ret)
 	view_reason(n, ret);
 }
 
+bool node_drift(const struct object *o, size_t i, struct drift_view *ret,
+    uint64_t *ret_seen)
+{
+	const struct node *n = as_node(o);
+
+	*ret_seen = n->drift_seen;
+	if (i >= n->n_drift)
+		return false;
+	*ret = (struct drift_view){n->drift[i].key, n->drift[i].detail};
+	return true;
+}
+
+void node_plan_view(const struct object *o, struct plan_view *ret)
+{
+	const struct node *n = as_node(o);
+	const struct plan *p = &n->plan;
+
+	*ret = (struct plan_view){
+	    .step = p->step == STEP_NONE ? "" : step_name(p->step),
+	    .stage = p->stage < STAGES ? stage_name(p->stage) : "",
+	    .why = p->why,
+	    .waiting_for = p->waiting_for,
+	};
+	/* A look that is due is nothing to be done. */
+	if (p->settled)
+		ret->step = ret->why = ret->waiting_for = "";
+}
+
 const char *object_effective(struct object *o)
 {
 	static const enum spec_kind kinds[] = {
