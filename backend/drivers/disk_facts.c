@@ -14,7 +14,7 @@
 /* Ten seconds are given to the disk and its node to appear.  A line that
  * begins with @ is ours; od's hex is a partition's superblock sector, and the
  * last sector of the disk.  That and the first and the last MiB are only asked
- * for where there is no table. */
+ * for where there is no table; what could not be read is not called blank. */
 const char disk_facts_script[] =
     "i=0; dev=\n"
     "while :; do\n"
@@ -42,10 +42,9 @@ const char disk_facts_script[] =
     "done\n"
     "if [ $t != 0 ]; then\n"
     "	last=$((n / 2048)); last=$((last > 0 ? last - 1 : 0))\n"
-    "	first=$(dd if=\"$p\" bs=1M count=1 2>/dev/null |\n"
-    "		tr -d '\\000' | wc -c)\n"
-    "	echo \"@edges $first $(dd if=\"$p\" bs=1M skip=$last 2>/dev/null |\n"
-    "		tr -d '\\000' | wc -c)\"\n"
+    "	bytes() { { dd if=\"$p\" bs=1M \"$@\" 2>/dev/null || echo x; } |\n"
+    "		{ tr -d '\\000' || echo x; } | wc -c; }\n"
+    "	echo \"@edges $(bytes count=1) $(bytes skip=$last)\"\n"
     "	echo \"@tail $(hex \"$p\" $((n - 1)))\"\n"
     "fi\n"
     "echo @mounts; cat /proc/mounts\n"

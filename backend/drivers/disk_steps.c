@@ -185,9 +185,9 @@ static const char probe_script[] =
     "d=/run/rackfs-probe\n"
     "mkdir -p $d\n"
     "if mount -t \"$1\" -o \"$2\" \"$0\" $d; then\n"
-    "	f=$(ls -A $d | grep -vx 'lost+found' | head -n 1)\n"
+    "	l=$(ls -A $d) || exit\n"
     "	umount $d || exit\n"
-    "	[ -z \"$f\" ] && echo empty || echo used\n"
+    "	case $l in '' | lost+found) echo empty ;; *) echo used ;; esac\n"
     "else\n"
     "	echo broken\n"
     "fi\n";
