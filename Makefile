@@ -18,7 +18,7 @@ bindir ?= $(prefix)/bin
 datadir ?= $(prefix)/share
 mandir ?= $(datadir)/man
 unitdir ?= $(prefix)/lib/systemd/system
-# Holds netboot/ and packages/: scripts and files that the daemon reads.
+# Holds netboot/, rootfs/ and packages/: scripts and files that the daemon reads.
 DATA_DIR ?= $(CURDIR)/backend
 
 # make splits names at spaces, and can't be told not to.
@@ -161,11 +161,14 @@ install: ## install to DESTDIR and prefix=/usr/local
 	@$(SUB) $(JOBS) BUILD=$(INSTALLED) \
 		DATA_DIR=$(datadir)/rackfs all
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(datadir)/rackfs/netboot \
+		$(DESTDIR)$(datadir)/rackfs/rootfs \
 		$(DESTDIR)$(datadir)/rackfs/packages $(DESTDIR)$(unitdir)
 	install -m 755 $(INSTALLED)/rackfs $(DESTDIR)$(bindir)/rackfs
 	cp -R --preserve=mode backend/netboot/. $(DESTDIR)$(datadir)/rackfs/netboot
+	cp -R --preserve=mode backend/rootfs/. $(DESTDIR)$(datadir)/rackfs/rootfs
 	install -m 644 include/identity.h $(DESTDIR)$(datadir)/rackfs/netboot
-	install -m 644 backend/packages/core backend/packages/tools \
+	install -m 644 backend/packages/builder.sh backend/packages/core \
+		backend/packages/tools \
 		$(DESTDIR)$(datadir)/rackfs/packages
 	sed 's|@bindir@|$(bindir)|' docs/systemd/rackfs.service \
 		>$(INSTALLED)/rackfs.service

@@ -507,6 +507,20 @@ static void image_netboot_keeps_the_contract(void)
 	image(registry_image(&spec), &slice);
 }
 
+static void image_rootfs_keeps_the_contract(void)
+{
+	const struct image_spec spec = {
+	    .kind = IMAGE_ROOTFS, .build = (char *)"debian"};
+	const struct image_slice slice = {
+	    .kind = IMAGE_ROOTFS,
+	    .build = "debian",
+	    .cache_dir = folder,
+	    .data_dir = RACKFS_DATA_DIR,
+	};
+
+	image(registry_image(&spec), &slice);
+}
+
 /* --- guest
  * ------------------------------------------------------------------------------
  */
@@ -1143,6 +1157,7 @@ static const struct test_case cases[] = {
     CASE(fake_check_fails_so_many_times),
     CASE(image_files_keeps_the_contract),
     CASE(image_netboot_keeps_the_contract),
+    CASE(image_rootfs_keeps_the_contract),
 };
 
 static int run_case(const struct test_case *c)

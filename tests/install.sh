@@ -18,14 +18,16 @@ ok "make install"
 usr=$T/dest/usr
 for f in bin/rackfs share/rackfs/netboot/build-image.sh \
 	share/rackfs/netboot/guest.c share/rackfs/netboot/identity.h \
-	share/rackfs/packages/core lib/systemd/system/rackfs.service \
+	share/rackfs/rootfs/build-rootfs.sh share/rackfs/rootfs/packages \
+	share/rackfs/packages/builder.sh share/rackfs/packages/core lib/systemd/system/rackfs.service \
 	share/man/man8/rackfs.8 share/man/man5/rackfs-spec.5; do
 	t "$f" test -s "$usr/$f"
 done
 is "nothing is outside of prefix" "$(ls "$T/dest")" usr
 is "nothing is writable by others" "$(find "$usr" -perm /022 ! -type l)" ""
 is "programs can be run" "$(stat -c %a "$usr/bin/rackfs" \
-	"$usr/share/rackfs/netboot/build-image.sh" | sort -u)" 755
+	"$usr"/share/rackfs/*/build-*.sh "$usr"/share/rackfs/rootfs/customize |
+	sort -u)" 755
 t "the program has its folder of data" grep -qF /usr/share/rackfs "$usr/bin/rackfs"
 if grep -qF "$ROOT/backend" "$usr/bin/rackfs"; then
 	not_ok "and the checkout's as well"
@@ -33,11 +35,13 @@ else
 	ok "and not the checkout's"
 fi
 t "it runs" "$usr/bin/rackfs" --help
-# The image's script finds all that it needs there.
-out=$("$usr/share/rackfs/netboot/build-image.sh" --check "$T/cache" 2>&1)
-rc=$?
-is "the image's script works from there (3: nothing is cached): $out" \
-	"$((rc == 0 || rc == 3))" 1
+# The images' scripts find all that they need there.
+for build in netboot/build-image.sh rootfs/build-rootfs.sh; do
+	out=$("$usr/share/rackfs/$build" --check "$T/cache" 2>&1)
+	rc=$?
+	is "$build works from there (3: nothing is cached): $out" \
+		"$((rc == 0 || rc == 3))" 1
+done
 
 unit=$usr/lib/systemd/system/rackfs.service
 like "the unit starts the installed program" "$(cat "$unit")" \

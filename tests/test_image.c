@@ -162,6 +162,8 @@ static void no_package_is_taken_for_an_option(void)
 		CHECK_INT(
 		    ask(&image_netboot, true, false, &s, &look, &err), -EINVAL);
 		CHECK(strstr(err.text, "packages: "));
+		CHECK_INT(
+		    ask(&image_rootfs, true, false, &s, &look, &err), -EINVAL);
 	}
 }
 
@@ -172,7 +174,9 @@ static void a_missing_script_is_named(void)
 	struct err err = ERR_INIT;
 
 	CHECK_INT(ask(&image_netboot, false, false, &s, &look, &err), -ENOENT);
-	CHECK(strstr(err.text, dir));
+	CHECK(strstr(err.text, dir) && strstr(err.text, "netboot image"));
+	CHECK_INT(ask(&image_rootfs, false, false, &s, &look, &err), -ENOENT);
+	CHECK(strstr(err.text, "root file system"));
 }
 
 /* The real script, in a world where apt has no lists. */

@@ -10,7 +10,7 @@
 
 extern const struct machine_driver machine_qemu, machine_fake;
 extern const struct network_driver network_vde, network_fake;
-extern const struct image_driver image_netboot, image_files;
+extern const struct image_driver image_netboot, image_files, image_rootfs;
 extern const struct guest_driver guest_ssh, guest_fake;
 extern const struct disk_driver disk_guest, disk_fake;
 extern const struct setup_driver setup_fake;

@@ -40,6 +40,7 @@ static const struct network_driver *const networks[] = {
 static const struct image_driver *const images[] = {
     &image_netboot,
     &image_files,
+    &image_rootfs,
 };
 
 const struct node_driver *registry_node(const char *name)
@@ -60,9 +61,14 @@ const struct network_driver *registry_network(const char *name)
 
 const struct image_driver *registry_image(const struct image_spec *spec)
 {
-	if (spec->kind != IMAGE_NETBOOT)
+	switch (spec->kind) {
+	case IMAGE_NETBOOT:
+		return spec->build ? &image_netboot : &image_files;
+	case IMAGE_ROOTFS:
+		return spec->build ? &image_rootfs : NULL;
+	default:
 		return NULL;
-	return spec->build ? &image_netboot : &image_files;
+	}
 }
 
 /* Each once, also one for several kinds of images. */

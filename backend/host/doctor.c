@@ -92,8 +92,8 @@ struct tool {
 };
 
 /* Reports one line for several programs: all there, or which are not. */
-static void check_tools(
-    struct doctor *d, const char *what, const struct tool *tools, size_t n)
+static void check_tools(struct doctor *d, enum verdict lacking_is,
+    const char *what, const struct tool *tools, size_t n)
 {
 	_cleanup_buf_ struct buf lacking = {0}, mend = {0}, all = {0};
 
@@ -109,7 +109,7 @@ static void check_tools(
 			buf_printf(&mend, " %s", tools[i].package);
 	}
 	if (lacking.len)
-		doctor_report(d, MISSING, what, buf_str(&mend), "no %s",
+		doctor_report(d, lacking_is, what, buf_str(&mend), "no %s",
 		    buf_str(&lacking));
 	else
 		doctor_report(d, OK, what, NULL, "%s", buf_str(&all));
@@ -265,7 +265,7 @@ static void check_machine_tools(struct doctor *d)
 	    {"vde_switch", "vde2", "the networks"},
 	    {"ssh", "openssh-client", "to log in"},
 	};
-	check_tools(d, "tools", tools, ARRAY_SIZE(tools));
+	check_tools(d, MISSING, "tools", tools, ARRAY_SIZE(tools));
 }
 
 static void check_host(struct doctor *d)
@@ -294,8 +294,21 @@ static void check_image_tools(struct doctor *d)
 	    {"cpio", "cpio", NULL},
 	    {"zstd", "zstd", NULL},
 	    {"flock", "util-linux", NULL},
+	    {"depmod", "kmod", NULL},
 	};
-	check_tools(d, "image tools", tools, ARRAY_SIZE(tools));
+	check_tools(d, MISSING, "image tools", tools, ARRAY_SIZE(tools));
+}
+
+/* Only who installs a system that is built here needs these. */
+static void check_rootfs_tools(struct doctor *d)
+{
+	static const struct tool tools[] = {
+	    {"mmdebstrap", "mmdebstrap", "builds root file systems"},
+	    {"unshare", "util-linux", NULL},
+	    {"newuidmap", "uidmap", "builds them without root"},
+	};
+	check_tools(
+	    d, WARN, "rootfs tools", tools, ARRAY_SIZE(tools) - !geteuid());
 }
 
 static void check_libc(struct doctor *d)
@@ -324,6 +337,8 @@ int doctor_run(FILE *out)
 	    check_ovmf,
 	    check_machine_tools,
 	    check_image_tools,
+	    check_rootfs_tools,
+	    doctor_check_subuid,
 	    check_libc,
 	    doctor_check_lists,
 	    doctor_check_paths,

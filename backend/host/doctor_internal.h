@@ -30,6 +30,7 @@ void doctor_check_lists(struct doctor *d);
 void doctor_check_paths(struct doctor *d);
 void doctor_check_disk(struct doctor *d);
 void doctor_check_memory(struct doctor *d);
+void doctor_check_subuid(struct doctor *d);
 void doctor_check_linger(struct doctor *d);
 
 #endif

@@ -161,3 +161,33 @@ void doctor_check_lists(struct doctor *d)
 	else
 		doctor_report(d, OK, "apt lists", NULL, "in " LISTS_DIR);
 }
+
+/* Root file systems are built under user ids that belong to the user. */
+void doctor_check_subuid(struct doctor *d)
+{
+	const struct passwd *p = getpwuid(geteuid());
+	const char *name = p ? p->pw_name : "";
+	_cleanup_free_ char *line = xasprintf("\n%s:", name);
+	_cleanup_free_ char *mend =
+	    xasprintf("sudo usermod --add-subuids 100000-165535 --add-subgids "
+		      "100000-165535 %s",
+		name);
+	_cleanup_buf_ struct buf text = {0};
+
+	if (geteuid() == 0) {
+		doctor_report(
+		    d, OK, "user ids", NULL, "root needs no range of its own");
+		return;
+	}
+	(void)file_read(AT_FDCWD, "/etc/subuid", MIB, &text);
+	if (strncmp(buf_str(&text), line + 1, strlen(line + 1)) == 0 ||
+	    strstr(buf_str(&text), line))
+		doctor_report(d, OK, "user ids", NULL,
+		    "%s has a range in /etc/subuid", name);
+	else
+		doctor_report(d, WARN, "user ids", mend,
+		    "%s has no range in /etc/subuid: root file systems can't "
+		    "be "
+		    "built",
+		    name);
+}

@@ -8,31 +8,27 @@
 #
 #   build-image.sh [--check] CACHEDIR [PACKAGE...]
 #
-# Extra packages go in whole, with what they depend on.  On stdout:
-#   progress PERCENT WORDS
-#   image DIRECTORY DIGEST      at the end: it holds kernel, initrd, manifest,
-#                               disk-initrd (boots an installed system) and
-#                               modules.tar (for one without a kernel)
-# --check builds nothing: exit status 3 when the cache has no such image.
+# Extra packages go in whole, with what they depend on.  The image has
+#   kernel, initrd, manifest
+#   disk-initrd             boots an installed system
+#   modules.tar             of the kernel, for a system that has none
+# What it prints, --check and the cache: backend/packages/builder.sh.
 
 set -Eeuo pipefail
-trap 'echo "build-image: line $LINENO: $BASH_COMMAND: failed" >&2' ERR
 export LC_ALL=C
 umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
+script=build-image
+kind=netboot
+contents=(manifest kernel initrd disk-initrd modules.tar)
+# shellcheck source=backend/packages/builder.sh
+. "$here/../packages/builder.sh"
 
-die() {
-	echo "build-image: $*" >&2
-	exit 1
-}
-
-progress() {
-	echo "progress $*"
-}
-
-usage() {
-	die "usage: build-image.sh [--check] CACHEDIR [PACKAGE...]"
+tools() {
+	find_headers
+	check_tools readelf binutils objcopy binutils gcc gcc cpio cpio zstd zstd \
+		depmod kmod
 }
 
 # identity.h stands beside the script when installed.
@@ -47,57 +43,7 @@ find_headers() {
 	die "identity.h is neither in $here nor in $here/../../include"
 }
 
-check_tools() {
-	local t missing=() packages=()
-	local -A from=([apt-get]=apt [dpkg-deb]=dpkg [readelf]=binutils
-		[objcopy]=binutils [gcc]=gcc [cpio]=cpio [zstd]=zstd
-		[flock]=util-linux [depmod]=kmod [tar]=tar)
-	for t in "${!from[@]}"; do
-		command -v "$t" >/dev/null && continue
-		missing+=("$t")
-		packages+=("${from[$t]}")
-	done
-	[ ${#missing[@]} -eq 0 ] ||
-		die "missing: ${missing[*]}; run: sudo apt-get install" \
-			"${packages[*]}"
-}
-
 # --- which packages, in which versions -------------------------------------
-
-table() { # the lines of a table without comments
-	sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$1"
-}
-
-# Lets apt solve for a machine that has nothing installed.  Prints
-# "name version-as-in-file-name file size sha256" for each package.
-solve() {
-	local out=$scratch/uris log=$scratch/apt.log
-	: >"$scratch/status"
-	if ! apt-get -qq -y --print-uris --no-install-recommends \
-		-o Dir::State::status="$scratch/status" \
-		-o Dir::Cache::archives="$scratch/archives" \
-		-o Debug::NoLocking=1 -o Acquire::ForceHash=SHA256 \
-		install "$@" >"$out" 2>"$log"; then
-		cat "$log" >&2
-		if grep -q 'Unable to locate package' "$log"; then
-			die "apt doesn't know the packages" \
-				"$(sed -n 's/.*locate package //p' "$log" |
-					paste -sd' '); when its lists are old," \
-				"run: sudo apt-get update"
-		fi
-		die "apt can't solve for: $*"
-	fi
-	awk '{ gsub("\047", ""); split($2, f, "_");
-		print f[1], f[2], $2, $3, substr($4, index($4, ":") + 1) }' "$out"
-}
-
-# Debian's own apt keeps lists under /var/lib/apt/lists.
-check_lists() {
-	local dir
-	eval "$(apt-config shell dir Dir::State::lists/d)"
-	compgen -G "$dir/*_Packages*" >/dev/null ||
-		die "apt has no package lists in $dir; run: sudo apt-get update"
-}
 
 # Writes $scratch/wanted: of all that was solved, the packages that go in:
 # those of the table, the kernel, libraries; and the extra ones.
@@ -120,12 +66,9 @@ resolve() {
 	sort -u "$scratch/base" "$scratch/extra" >"$scratch/wanted"
 }
 
-digest_inputs() {
-	{
-		cat "$scratch/wanted"
-		cut -d' ' -f1 "$scratch/extra" | sort
-		digest_scripts
-	} | sha256sum | cut -c1-32
+# Whose files go in whole.
+digest_more() {
+	cut -d' ' -f1 "$scratch/extra" | sort
 }
 
 digest_scripts() {
@@ -137,41 +80,7 @@ digest_scripts() {
 	zstd --version
 }
 
-# --- getting and unpacking them ----------------------------------------------
-
-fetched() { # file sha256
-	[ -e "$debs/$1" ] &&
-		echo "$2  $debs/$1" | sha256sum --quiet --check - 2>/dev/null
-}
-
-# One apt-get download for all that is missing; apt checks signatures and
-# digests.  It works in a folder of ours, so a broken file is never left
-# under a good name.
-download() {
-	local name version file size sha missing=() bytes=0 log=$scratch/dl.log
-	while read -r name version file size sha; do
-		fetched "$file" "$sha" && continue
-		version=${version//%3a/:}
-		missing+=("$name=$version")
-		bytes=$((bytes + size))
-	done <"$scratch/wanted"
-	[ ${#missing[@]} -gt 0 ] || return 0
-	progress 5 "downloading ${#missing[@]} packages, $((bytes / 1000000)) MB"
-	mkdir -p "$scratch/dl"
-	if ! (cd "$scratch/dl" && apt-get -qq download \
-		-o APT::Sandbox::User=root -o Debug::NoLocking=1 \
-		"${missing[@]}") >"$log" 2>&1; then
-		cat "$log" >&2
-		die "can't download the packages; when it says 404, apt's lists" \
-			"are old: run: sudo apt-get update"
-	fi
-	while read -r name version file size sha; do
-		[ ! -e "$scratch/dl/$file" ] || mv "$scratch/dl/$file" "$debs/"
-		fetched "$file" "$sha" ||
-			die "$file: was downloaded, but isn't what apt's lists" \
-				"say; run: sudo apt-get update"
-	done <"$scratch/wanted"
-}
+# --- unpacking them ----------------------------------------------------------
 
 # A tree with merged /usr, as Debian has it installed.
 skeleton() {
@@ -428,20 +337,17 @@ pack() {
 	disk_initrd
 	modules_tar
 	install -m 644 "$tree/boot/vmlinuz-$release" "$image/kernel"
-	install -m 644 "$scratch/wanted" "$image/packages"
 	{
 		echo "digest $digest"
 		echo "kernel $release"
 		(cd "$image" && sha256sum kernel initrd disk-initrd modules.tar)
-		awk '{ gsub("%3a", ":", $2); print "package", $1, $2, $5 }' \
-			"$scratch/wanted"
+		manifest_packages
 	} >"$image/manifest"
-	rm "$image/packages"
 }
 
 build() {
 	tree=$scratch/tree root=$scratch/root image=$scratch/image
-	mkdir -p "$tree" "$root/etc/rackfs" "$image" "$debs"
+	mkdir -p "$tree" "$root/etc/rackfs" "$image"
 	skeleton "$root"
 	download
 	unpack_all
@@ -455,110 +361,7 @@ build() {
 	progress 85 "packing"
 	pack
 	progress 98 "storing"
-	sync "$image"/*
-	mv -T "$image" "$final"
-}
-
-# Images unused for a year, and packages that no image of the last days names.
-prune() {
-	find "$cache" -maxdepth 1 -name 'netboot-*' -mtime +365 \
-		! -path "$final" -exec rm -rf {} +
-	find "$cache" -maxdepth 1 -xtype l -name 'known-*' -delete
-	local f used
-	used=$(find "$cache" -path '*/netboot-*/manifest' -mtime -7 \
-		-exec awk '/^package/ { print $4 }' {} +)
-	for f in "$debs"/*.deb; do
-		[ -e "$f" ] || continue
-		case $used in
-		*"$(sha256sum "$f" | cut -c1-64)"*) ;;
-		*) rm -f "$f" ;;
-		esac
-	done
-}
-
-# Is an image in the cache with all that it is made of?
-whole() { # directory
-	local f
-	for f in manifest kernel initrd disk-initrd modules.tar; do
-		[ -s "$1/$f" ] || return
-	done
-}
-
-build_locked() {
-	exec 9>"$cache/lock"
-	if ! flock -n 9; then
-		progress -1 "waiting for another build"
-		flock 9
-	fi
-	whole "$final" && return
-	rm -rf "$final"
-	build
-	prune
-}
-
-found() { # directory
-	touch "$1"
-	echo "image $1 ${1##*/netboot-}"
-}
-
-# What killed builds left.  A living one holds the lock on its folder, but for
-# the moment when it makes it.
-sweep() {
-	local d
-	find "$cache" -maxdepth 1 -name 'build.*' -mmin +1 | while read -r d; do
-		flock -n "$d" rm -rf "$d" || :
-	done
-}
-
-# Whatever apt's answers depend on: then asking it is spared.
-quick_key() {
-	local dir
-	eval "$(apt-config shell dir Dir::State::lists/d)"
-	{
-		find "$dir" -maxdepth 1 -type f -printf '%p %s %T@\n' | sort
-		apt-config dump
-		cat /etc/apt/preferences /etc/apt/preferences.d/* || :
-		digest_scripts
-		printf '%s\n' "$@"
-	} 2>/dev/null | sha256sum | cut -c1-32
-}
-
-main() {
-	local check=
-	if [ "${1:-}" = --check ]; then
-		check=1
-		shift
-	fi
-	[ $# -ge 1 ] || usage
-	mkdir -p "$1" || die "can't make $1"
-	cache=$(cd "$1" && pwd)
-	debs=$cache/debs
-	shift
-	find_headers
-	check_tools
-	check_lists
-	known=$cache/known-$(quick_key "$@")
-	if whole "$known"; then
-		found "$(readlink -f "$known")"
-		exit 0
-	fi
-	sweep
-	scratch=$(mktemp -d "$cache/build.XXXXXX") || die "can't write in $cache"
-	exec 8<"$scratch"
-	flock 8
-	trap 'rm -rf "$scratch"' EXIT
-	trap 'exit 130' INT TERM HUP
-
-	progress 1 "asking apt for versions"
-	resolve "$@"
-	digest=$(digest_inputs)
-	final=$cache/netboot-$digest
-	if ! whole "$final"; then
-		[ -z "$check" ] || exit 3
-		build_locked
-	fi
-	ln -sfnT "netboot-$digest" "$known"
-	found "$final"
+	store "$image"
 }
 
 main "$@"
