@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Requests of the kernel, in (ops.c: names and attributes; ops_dir.c:
- * directories; ops_file.c: open files) and their answers, out.
+ * Requests of the kernel, in (ops.c: look-up; ops_attr.c: attributes;
+ * ops_dir.c: directories; ops_names.c, ops_rename.c: names that tools make;
+ * ops_file.c: open files) and their answers, out.
  */
 #ifndef RACKFS_FS_OPS_H
 #define RACKFS_FS_OPS_H
@@ -35,8 +36,7 @@ int ops_named(struct session *s, uint64_t number, struct named *ret);
 /* Drops what ops_replace() has under way, without answer. */
 void ops_drop_replacements(struct session *s);
 
-/* --- between ops.c, ops_dir.c, ops_names.c, ops_file.c, park.c and writer.c
- * --- */
+/* --- between the files ops*.c, park.c and writer.c --- */
 
 /* A request that the cluster answers. */
 struct request {
@@ -85,6 +85,8 @@ bool ops_is_herald(fuse_req_t req);
 int ops_directory(fuse_req_t req, fuse_ino_t ino, int mask, struct named *ret);
 int ops_child(struct session *s, const struct named *parent, const char *name,
     struct named *ret);
+/* The row that this name has in a directory, also while it is gone. */
+bool ops_row(const struct named *dir, const char *name, struct named *ret);
 /* The herald's call for a name that has come or gone. */
 bool ops_expected(fuse_req_t req, fuse_ino_t parent, const char *name);
 /* Answers it, of a name that has come. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Temporary files.  ops_names.c and ops_file.c call it; it knows no request.
+ * Temporary files.  ops*.c call it; it knows no request.
  *
  * One is a record of the memfd: a state, room for two names (the state says
  * which one counts, so that a rename is one store), then the content.  Content

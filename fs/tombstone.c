@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Names that are gone for a moment: a list by the time when they are back, kept
- * in the memfd, and a timer.  ops_names.c sets and lifts them.
+ * in the memfd, and a timer.  ops_names.c and ops_rename.c set and lift them.
  */
 #include <errno.h>
 #include "fs/kept.h"
