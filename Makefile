@@ -39,11 +39,14 @@ FS = $(sort $(wildcard fs/*.c))
 OBJ = $(SRC:%.c=$(BUILD)/o/%.o)
 FSOBJ = $(FS:%.c=$(BUILD)/o/%.o)
 UNIT = $(sort $(wildcard tests/test_*.c tests/conformance.c))
+# Programs that shell tests run.
+TRY = $(sort $(wildcard tests/try_*.c))
 FUZZ = $(sort $(wildcard tests/fuzz_*.c))
 GEN = $(sort $(wildcard docs/gen/*.c))
 GUEST = $(sort $(wildcard backend/netboot/*.c))
 MAN = $(sort $(wildcard docs/*.[1-8]))
 UNIT_BIN = $(UNIT:tests/%.c=$(BUILD)/tests/%)
+TRY_BIN = $(TRY:tests/%.c=$(BUILD)/tests/%)
 FUZZ_BIN = $(FUZZ:tests/%.c=$(BUILD)/tests/%)
 GEN_BIN = $(GEN:docs/gen/%.c=$(BUILD)/gen/%)
 
@@ -102,7 +105,7 @@ $(BUILD)/gen/%: docs/gen/%.c $(TEST_LIBS)
 # and lint.
 compile_commands.json: Makefile $(BUILD)/flags
 	@tests/lint/compile-commands $(CC) $(ALL_CFLAGS) -- \
-		$(SRC) $(FS) $(GUEST) $(UNIT) $(FUZZ) $(GEN) >$@.new && mv $@.new $@
+		$(SRC) $(FS) $(GUEST) $(UNIT) $(TRY) $(FUZZ) $(GEN) >$@.new && mv $@.new $@
 
 deps: ## install what is missing to build and run (Debian packages)
 	@backend/packages/install backend/packages/core
@@ -129,7 +132,7 @@ debug: ## build with sanitizers in build/debug, with the unit tests
 	@$(SUB) $(JOBS) BUILD=$(DEBUG) CFLAGS="$(DEBUG_CFLAGS)" \
 		all-tests
 
-all-tests: $(BUILD)/rackfs $(UNIT_BIN) $(FUZZ_BIN) $(GEN_BIN)
+all-tests: $(BUILD)/rackfs $(UNIT_BIN) $(TRY_BIN) $(FUZZ_BIN) $(GEN_BIN)
 
 bench: ## measure: 10,000 fake nodes, writes, kills of the daemon (NODES=...)
 	@$(SUB) $(JOBS) all
@@ -195,4 +198,4 @@ help: ## this list
 FORCE:
 .PHONY: FORCE all deps deps-tools demo demo-stop check bench debug all-tests fuzz lint \
 	format docs install uninstall clean help
--include $(OBJ:.o=.d) $(FSOBJ:.o=.d) $(UNIT_BIN:=.d) $(FUZZ_BIN:=.d) $(GEN_BIN:=.d)
+-include $(OBJ:.o=.d) $(FSOBJ:.o=.d) $(UNIT_BIN:=.d) $(TRY_BIN:=.d) $(FUZZ_BIN:=.d) $(GEN_BIN:=.d)

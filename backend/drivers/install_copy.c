@@ -25,6 +25,12 @@ static const char copy_script[] =
     "root=$0 digest=$1 size=$2 options=$3 serial=$4\n"
     "own=$root" INSTALL_MARKS " view=/run/rackfs-view list=/run/rackfs-list\n"
     "fail() { echo \"$*\" >&2; exit 1; }\n"
+    /* All of a folder but one name. */
+    "clear() {\n"
+    "	[ ! -L \"$1\" ] || return\n"
+    "	for f in \"$1\"/* \"$1\"/.[!.]* \"$1\"/..?*; do\n"
+    "		[ \"${f##*/}\" = \"$2\" ] || rm -rf \"$f\" 2>/dev/null\n"
+    "	done; }\n"
     "trap 'umount -l $view; rm -f $list*' EXIT\n"
     "umount -l $view 2>/dev/null\n"
     "mkdir -p $view && mount -o bind \"$root\" $view || exit\n"
@@ -34,8 +40,10 @@ static const char copy_script[] =
     "echo \"$digest\" >\"$own/begun\" && sync || exit\n"
     "if [ -n \"$again\" ]; then\n"
     "	echo clearing\n"
-    "	find $view -xdev -depth -mindepth 1 ! -path \"*" INSTALL_MARKS
-    "/begun\" -delete 2>/dev/null\n"
+    "	clear $view var\n"
+    "	clear $view/var lib\n"
+    "	clear $view/var/lib rackfs\n"
+    "	clear $view" INSTALL_MARKS " begun\n"
     "	left=$(find $view -xdev ! -type d ! -path \"*" INSTALL_MARKS
     "/begun\" | head -n 1)\n"
     "	[ -z \"$left\" ] || fail \"$left can't be removed\"\n"
@@ -48,9 +56,10 @@ static const char copy_script[] =
     "			exit ;;\n"
     "	esac\n"
     "done <<X\n$mounts\nX\n"
-    "unpack() {\n"
-    /* shellcheck: options are words of ours. */
-    "	tar -xpv $options -f - -C $view >$list; }\n"
+    /* File capabilities; busybox's tar knows none. */
+    "x=; tar --version 2>/dev/null | grep -q GNU &&\n"
+    "	x='--xattrs --xattrs-include=*'\n"
+    "unpack() { tar -xpv $options $x -f - -C $view >$list; }\n"
     "if [ -n \"$serial\" ]; then\n"
     "	dev=\n"
     "	for d in /sys/block/*; do\n"

@@ -14,7 +14,6 @@
 
 #define TICK      (500 * USEC_PER_MSEC)
 #define WORDS_MAX 1024
-#define SHOWN_MAX 4096 /* bytes of a command's output in the log */
 
 int install_source(
     const char *path, int *ret_fd, struct stat *ret, struct err *err)
@@ -141,15 +140,21 @@ static void no_room(struct install *in)
 	    "no room: make the disk or the partition larger: %s", words);
 }
 
+/* Without the lines that tell how far it is. */
 static void log_end(struct install *in, int code, int status,
     const char *errout, const struct err *err)
 {
-	_cleanup_buf_ struct buf b = {0};
-	_cleanup_free_ char *out =
-	    xstrndup(buf_str(&in->out), MIN(in->out.len, (size_t)SHOWN_MAX));
+	_cleanup_free_ char *out = xstrdup(buf_str(&in->out));
+	_cleanup_buf_ struct buf shown = {0}, text = {0};
+	char *line, *state = NULL;
 
-	guest_command_text(&b, in->what, code, status, out, errout, err);
-	install_log(in, b.data);
+	for (line = strtok_r(out, "\n", &state); line;
+	     line = strtok_r(NULL, "\n", &state))
+		if (strncmp(line, "at ", 3) != 0)
+			buf_printf(&shown, "%s\n", line);
+	guest_command_text(
+	    &text, in->what, code, status, buf_str(&shown), errout, err);
+	install_log(in, text.data);
 }
 
 static void on_done(int code, int status, const char *out, size_t out_len,
