@@ -44,9 +44,12 @@
  * none.  lpj, tsc and no_timer_check spare calibration loops that are slow
  * without KVM; the kernel is in a machine of its own, so mitigations and
  * KASLR guard nothing here and cost boot time.  panic=-1 with QEMU's
- * -no-reboot: a panic ends the machine at once. */
+ * -no-reboot: a panic ends the machine at once.  norandmaps: QEMU's translated
+ * code is bound to addresses, so with random ones every program that starts is
+ * translated anew, three times the work, and pages gather translations until
+ * one that is written to takes minutes. */
 #define NETBOOT_CMDLINE                                                        \
-	"console=ttyS0,115200 quiet loglevel=3 panic=-1 nokaslr "              \
+	"console=ttyS0,115200 quiet loglevel=3 panic=-1 nokaslr norandmaps "   \
 	"mitigations=off tsc=reliable no_timer_check lpj=4000000 "             \
 	"cryptomgr.notests random.trust_cpu=on audit=0 apparmor=0 "            \
 	"selinux=0 lsm= 8250.nr_uarts=2 noreplace-smp "                        \
