@@ -653,8 +653,15 @@ static void disk_without_guest(const struct disk_driver *d)
 	    .partitions = parts,
 	    .n_partitions = 2};
 	_cleanup_free_ char *path = xasprintf("%s/disk.raw", folder);
-	const struct disk_slice slice = {
-	    .serial = DISK_SERIAL, .spec = &spec, .path = path};
+	_cleanup_free_ char *volume_path = xasprintf("%s/data.raw", folder);
+	const struct volume_spec volume_spec = {.name = "data"};
+	const struct disk_volume volume = {
+	    .spec = &volume_spec, .serial = "data", .path = volume_path};
+	const struct disk_slice slice = {.serial = DISK_SERIAL,
+	    .spec = &spec,
+	    .path = path,
+	    .volumes = &volume,
+	    .n_volumes = 1};
 	struct stat st;
 	struct place p;
 
@@ -674,8 +681,10 @@ static void disk_without_guest(const struct disk_driver *d)
 		CHECK_INT(disk_seen(d, k), DISK_UNKNOWN);
 	}
 	CHECK_INT(file_replace(AT_FDCWD, path, "data", 4, 0600), 0);
+	CHECK_INT(file_replace(AT_FDCWD, volume_path, "data", 4, 0600), 0);
 	DO(disk_wipe(d, k, &slice, op, err), 0);
 	CHECK(stat(path, &st) < 0 || st.st_blocks == 0);
+	CHECK(stat(volume_path, &st) < 0 || st.st_blocks == 0);
 	DO(disk_wipe(d, k, &slice, op, err), 0);
 	d->close(k);
 	place_done(&p);
@@ -718,6 +727,67 @@ static void fake_disk_is_laid_out_grown_and_wiped(void)
 	strcpy(plan.uuid, "two");
 	DO(disk_observe(d, k, &slice, op, err), 0);
 	CHECK_INT(disk_seen(d, k), DISK_FOREIGN);
+	DO(disk_ensure(d, k, &slice, op, err), -EEXIST);
+	DO(disk_wipe(d, k, &slice, op, err), 0);
+	DO(disk_observe(d, k, &slice, op, err), 0);
+	CHECK_INT(disk_seen(d, k), DISK_BLANK);
+	d->close(k);
+	place_done(&p);
+}
+
+/* Volumes without a disk, then beside one, then below a system that runs from
+ * its disk. */
+static void fake_volumes(void)
+{
+	const struct disk_driver *d = registry_node("fake")->disk;
+	const struct fake_spec fake = {0};
+	struct place p;
+	struct volume_spec specs[] = {
+	    {.name = "data", .size = GIB, .filesystem = FS_EXT4},
+	    {.name = "logs", .size = GIB, .filesystem = FS_EXT4}};
+	struct disk_volume volumes[] = {{.spec = &specs[0], .serial = "data"},
+	    {.spec = &specs[1], .serial = "logs"}};
+	struct disk_spec spec = {0};
+	struct disk_plan plan = {.uuid = "one"};
+	struct disk_slice slice = {.root = "/mnt",
+	    .spec = &spec,
+	    .volumes = volumes,
+	    .n_volumes = 2,
+	    .fake = &fake};
+	struct disk_look look;
+
+	place_init(&p, "disk");
+	void *k = disk_at(d, &p);
+	DO(disk_observe(d, k, &slice, op, err), 0);
+	CHECK_INT(disk_seen(d, k), DISK_BLANK);
+	volumes[0].uuid = "data-uuid";
+	DO(disk_ensure(d, k, &slice, op, err), -EINVAL); /* one has none */
+	slice.n_volumes = 1;
+	DO(disk_ensure(d, k, &slice, op, err), 0);
+	CHECK_INT(disk_seen(d, k), DISK_OURS);
+	slice.n_volumes = 2;
+	volumes[1].uuid = "logs-uuid";
+	DO(disk_observe(d, k, &slice, op, err), 0);
+	CHECK_INT(disk_seen(d, k), DISK_OURS_PARTIAL); /* one is blank */
+	DO(disk_ensure(d, k, &slice, op, err), 0);
+	CHECK_INT(disk_seen(d, k), DISK_OURS);
+	specs[1].size = 2 * GIB;
+	DO(disk_observe(d, k, &slice, op, err), 0);
+	CHECK_INT(disk_seen(d, k), DISK_OURS_GROWN);
+	spec = (struct disk_spec){.present = true, .size = GIB};
+	slice.plan = &plan;
+	slice.root = "";
+	DO(disk_ensure(d, k, &slice, op, err), -EIO); /* it runs from what? */
+	slice.root = "/mnt";
+	DO(disk_ensure(d, k, &slice, op, err), 0);
+	slice.root = "";
+	DO(disk_ensure(d, k, &slice, op, err), 0);
+	CHECK_INT(disk_seen(d, k), DISK_OURS);
+	volumes[1].uuid = "another";
+	DO(disk_observe(d, k, &slice, op, err), 0);
+	CHECK_INT(disk_seen(d, k), DISK_FOREIGN);
+	d->look(k, &look);
+	CHECK_STR(look.found, "logs: a disk with the uuid logs-uuid");
 	DO(disk_ensure(d, k, &slice, op, err), -EEXIST);
 	DO(disk_wipe(d, k, &slice, op, err), 0);
 	DO(disk_observe(d, k, &slice, op, err), 0);
@@ -1154,6 +1224,7 @@ static const struct test_case cases[] = {
     CASE(opening_fake_nodes_is_free),
     CASE(fake_machine_boots_and_ends),
     CASE(fake_guest_does_what_it_is_told),
+    CASE(fake_volumes),
     CASE(fake_check_fails_so_many_times),
     CASE(image_files_keeps_the_contract),
     CASE(image_netboot_keeps_the_contract),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Layouts of disks: the script and the commands that are made of a spec, and
- * what is read out of a guest's answer.  tests/disk/ has real answers of the
+ * what is read out of a guest's answer.  tests/disk/ has answers of the
  * netboot image, taken on QEMU; a superblock is cut after what is read of it.
  */
 #include <errno.h>
@@ -149,8 +149,10 @@ static void uuids_fit(void)
 static void targets(void)
 {
 	gpt(64 * MIB);
-	_cleanup_free_ char *boot = disk_layout_target(&layout.parts[0]);
-	_cleanup_free_ char *root = disk_layout_target(&layout.parts[1]);
+	_cleanup_free_ char *boot =
+	    disk_layout_target(&layout, &layout.parts[0]);
+	_cleanup_free_ char *root =
+	    disk_layout_target(&layout, &layout.parts[1]);
 	CHECK_STR(boot, "/mnt/boot");
 	CHECK_STR(root, "/mnt");
 }
@@ -217,8 +219,10 @@ static void not_mounted(void)
 	_cleanup_free_ char *text = answer("ours");
 	char *at;
 	gpt(64 * MIB);
-	while ((at = strstr(text, "/dev/vda2 /mnt ")))
-		at[strlen("/dev/vd")] = 'z';
+	while ((at = strstr(text, "254:2 / /mnt ")))
+		at[strlen("254:")] = '9';
+	while ((at = strstr(text, "- ext4 /dev/vda2 ")))
+		at[strlen("- ext4 /dev/vd")] = 'z';
 	CHECK_INT(disk_facts_parse(text, &facts, NULL), 0);
 	disk_judge(&layout, &facts, true, false, &v);
 	CHECK_INT(v.content, DISK_OURS);
@@ -366,11 +370,19 @@ static void bare_disk(void)
 }
 
 /* An answer cut anywhere is refused; no byte of it makes us write. */
+static struct err why;
+
+static int able(const char *text, bool laid_out)
+{
+	why = ERR_INIT;
+	CHECK_INT(disk_facts_parse(text, &facts, NULL), 0);
+	return disk_judge_able(&layout, &facts, laid_out, &why);
+}
+
 static void garbage(void)
 {
 	_cleanup_free_ char *text = answer("ours");
 	size_t n = strlen(text);
-	struct err err = ERR_INIT;
 	gpt(64 * MIB);
 	for (size_t i = 0; i + 5 < n; i += 7) {
 		_cleanup_free_ char *cut = xstrndup(text, i);
@@ -383,22 +395,306 @@ static void garbage(void)
 			disk_judge(&layout, &facts, true, false, &v);
 		CHECK(!v.write_table);
 	}
-	CHECK_INT(disk_facts_parse("@end\n", &facts, &err), -ENODEV);
-	CHECK_INT(
-	    disk_facts_parse(
-		"@disk vda 5\n@table\n@table-end 127\n@end\n", &facts, &err),
+	CHECK_INT(able("@end\n", false), -ENODEV);
+	CHECK_INT(able("@disk vda 5\n@table\n@table-end 127\n@end\n", false),
 	    -ENOENT);
-	CHECK(strstr(err.text, "no sfdisk"));
-	CHECK_INT(disk_facts_parse("@disk vda 5\n@table-end 1\n"
-				   "@signature vda\n@status 1\n@end\n",
-		      &facts, &err),
+	CHECK(strstr(why.text, "no sfdisk: its image must hold it"));
+	CHECK_INT(able("@disk vda 5\n@table-end 1\n@signature vda\n"
+		       "@status 1\n@end\n",
+		      false),
 	    -ENOENT);
-	CHECK(strstr(err.text, "blkid"));
+	CHECK(strstr(why.text, "blkid"));
+}
+
+/* --- a system that runs from the disk --------------------------------------
+ */
+
+/* Every place of `from` in text (of the same length) becomes `to`. */
+static void change(char *text, const char *from, const char *to)
+{
+	char *at;
+	CHECK(strstr(text, from) && strlen(from) == strlen(to));
+	while ((at = strstr(text, from)))
+		memcpy(at, to, strlen(to));
+}
+
+/* As `ours`, seen from the system that was installed there: its kernel calls
+ * the device /dev/root. */
+static char *installed(void)
+{
+	char *text = answer("ours");
+	gpt(64 * MIB);
+	layout.root = "";
+	change(text, "254:2 / /mnt ", "254:2 / /    ");
+	change(text, "- ext4 /dev/vda2 ", "- ext4 /dev/root ");
+	change(text, "254:1 / /mnt/boot ", "254:1 / /boot     ");
+	return text;
+}
+
+static void seen_from_within(void)
+{
+	_cleanup_free_ char *text = installed();
+	_cleanup_free_ char *boot =
+	    disk_layout_target(&layout, &layout.parts[0]);
+	_cleanup_free_ char *root =
+	    disk_layout_target(&layout, &layout.parts[1]);
+	CHECK_STR(boot, "/boot");
+	CHECK_STR(root, "/");
+	CHECK_INT(able(text, true), 0);
+	disk_judge(&layout, &facts, true, false, &v);
+	CHECK_INT(v.content, DISK_OURS);
+	CHECK(v.mounted);
+	/* With room to grow. */
+	change(text, "@disk vda 2", "@disk vda 4");
+	CHECK_INT(able(text, true), 0);
+	disk_judge(&layout, &facts, true, false, &v);
+	CHECK_INT(v.content, DISK_OURS_GROWN);
+	/* That it can't take. */
+	snprintf(facts.lacks, sizeof(facts.lacks), " partx ");
+	disk_judge(&layout, &facts, true, false, &v);
+	CHECK_INT(v.content, DISK_OURS);
+	CHECK(!v.grow_table);
+	CHECK(strstr(v.found, "could grow, but the guest has no partx"));
+	/* fstab did not mount the ESP. */
+	change(text, "254:1 / /boot ", "254:9 / /boot ");
+	change(text, "- vfat /dev/vda1 ", "- vfat /dev/vdz1 ");
+	CHECK_INT(able(text, true), 0);
+	disk_judge(&layout, &facts, true, false, &v);
+	CHECK(!v.mounted && v.mount[0] && !v.mount[1]);
+}
+
+/* A system of a user's may lack any tool: that makes no disk foreign. */
+static void seen_without_tools(void)
+{
+	static const struct {
+		const char *from, *to, *found;
+	} cases[] = {
+	    {"@table-end 0\n", "@table-end 127\n@x ",
+		"what wasn't looked at; the guest has no sfdisk"},
+	    {"@lacks\n", "@denied\n",
+		"what wasn't looked at; the user may not read the guest's "
+		"disks"},
+	    {"@signature vda\n", "@signature vda\n@status 127\n@signature x\n",
+		"what wasn't looked at; the guest has no \"blkid -p\", that of "
+		"util-linux"},
+	};
+	_cleanup_free_ char *text = installed();
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char *at = strstr(text, cases[i].from);
+		CHECK(at != NULL);
+		_cleanup_free_ char *bad =
+		    xasprintf("%.*s%s%s", (int)(at - text), text, cases[i].to,
+			at + strlen(cases[i].from));
+		CHECK_INT(able(bad, true), 0);
+		disk_judge(&layout, &facts, true, false, &v);
+		CHECK_INT(v.content, DISK_OURS);
+		CHECK_STR(v.found, cases[i].found);
+		CHECK(v.mounted && !v.write_table && !v.grow_table);
+		/* Without the mark nothing is known of it. */
+		CHECK_INT(able(bad, false), -ENOENT);
+		layout.root = DISK_MOUNT_BASE;
+		CHECK_INT(able(bad, true), -ENOENT);
+		layout.root = "";
+	}
+}
+
+/* --- volumes ----------------------------------------------------------------
+ */
+
+#define VOLUME_UUID "7d0e1c1e-7d19-4f4b-9d3c-0c9ad3c5a001"
+#define CLAIM       "rackfs volume " VOLUME_UUID
+
+static struct volume_spec volume_spec;
+
+/* A part of the answer of tests/disk/ours.txt, for volume `data`. */
+struct volume_answer {
+	const char *status; /* of blkid */
+	const char *signature;
+	uint64_t sectors;
+	const char *edges, *claim;
+	const char *mount; /* "/mnt/data" or NULL */
+};
+
+/* ext4 of 1961984 sectors: the superblock of tests/disk/ours.txt. */
+static char *superblock(void)
+{
+	_cleanup_free_ char *ours = answer("ours");
+	char *at = strstr(strstr(ours, "@signature vda2"), "@super ");
+	return xstrndup(at, strcspn(at, "\n"));
+}
+
+static void judge_volume(const struct volume_answer *a, bool with_disk)
+{
+	_cleanup_free_ char *super = superblock();
+	_cleanup_free_ char *ours = answer("ours");
+	_cleanup_buf_ struct buf b = {0};
+	char *mounts = strstr(ours, "@mounts\n");
+	gpt(64 * MIB);
+	spec.present = with_disk;
+	disk_layout(&spec, &plan, &layout);
+	volume_spec = (struct volume_spec){.name = "data",
+	    .size = GIB,
+	    .filesystem = FS_EXT4,
+	    .label = "data",
+	    .mount = "/data"};
+	disk_layout_volume(&layout, &volume_spec, VOLUME_UUID);
+	if (with_disk)
+		buf_append(&b, ours, (size_t)(mounts - ours));
+	buf_printf(&b, "@volume 0 vdb %llu\n@dev vdb 254:16\n@signature vdb\n",
+	    (unsigned long long)a->sectors);
+	buf_printf(&b, "%s\n@status %s\n%s\n", a->signature, a->status,
+	    *a->signature ? super : "@super ");
+	if (a->edges)
+		buf_printf(&b, "@edges %s\n", a->edges);
+	buf_printf(&b, "@claim 237568 %s\n@mounts\n", a->claim);
+	if (a->mount)
+		buf_printf(
+		    &b, "40 22 254:16 / %s rw - ext4 /dev/vdb rw\n", a->mount);
+	buf_puts(&b, mounts + strlen("@mounts\n"));
+	CHECK_INT(able(buf_str(&b), true), 0);
+	CHECK_STR(why.text, "");
+	disk_judge(&layout, &facts, true, false, &v);
+}
+
+#define EXT4(uuid, label)                                                      \
+	"UUID=" uuid "\nLABEL=" label "\nTYPE=ext4\nUSAGE=filesystem\n"
+
+static void volumes(void)
+{
+	static const char ours_[] = EXT4(VOLUME_UUID, "data");
+	static const struct {
+		struct volume_answer a;
+		enum disk_content content;
+		bool mkfs, grow, mounted;
+		const char *found;
+	} cases[] = {
+	    {{"2", "", 2097152, "0 0", "", NULL}, DISK_BLANK, true, false,
+		false, "volume data: nothing: it is blank"},
+	    /* mkfs was cut short, before its superblock and after. */
+	    {{"2", "", 2097152, "1 0", CLAIM, NULL}, DISK_OURS_PARTIAL, true,
+		false, false, "volume data: half of a file system of ours"},
+	    {{"0", ours_, 2097152, NULL, CLAIM, NULL}, DISK_OURS_PARTIAL, true,
+		false, false, "volume data: half of a file system of ours"},
+	    /* One in use is never made again. */
+	    {{"0", ours_, 1961984, NULL, CLAIM, "/mnt/data"}, DISK_OURS, false,
+		false, true, "volume data: ext4 \"data\""},
+	    {{"0", ours_, 1961984, NULL, "", NULL}, DISK_OURS, false, false,
+		false, "volume data: ext4 \"data\""},
+	    {{"0", ours_, 2097152, NULL, "", "/mnt/data"}, DISK_OURS_GROWN,
+		false, true, true,
+		"volume data: ext4 \"data\", which can grow"},
+	    /* Mounted elsewhere is not mounted. */
+	    {{"0", ours_, 1961984, NULL, "", "/mnt/other"}, DISK_OURS, false,
+		false, false, "volume data: ext4 \"data\""},
+	    {{"0", EXT4(VOLUME_UUID, "mine"), 1961984, NULL, "", NULL},
+		DISK_OURS, false, false, false,
+		"volume data: ext4 \"mine\", labelled otherwise than "
+		"\"data\""},
+	    {{"2", "", 2097152, "1 0", "", NULL}, DISK_FOREIGN, false, false,
+		false, "volume data: data in no format that is known"},
+	    {{"2", "", 2097152, "1 0", "rackfs volume of another", NULL},
+		DISK_FOREIGN, false, false, false,
+		"volume data: data in no format that is known"},
+	    {{"0", EXT4("3a22eba8-ebaf-9746-8c84-e1cd4e02004c", "data"),
+		 1961984, NULL, "", NULL},
+		DISK_FOREIGN, false, false, false,
+		"volume data: ext4 \"data\""},
+	    {{"0", "UUID=" VOLUME_UUID "\nTYPE=xfs\n", 1961984, NULL, "", NULL},
+		DISK_FOREIGN, false, false, false, "volume data: xfs"},
+	    {{"0", "PTTYPE=gpt\n", 1961984, NULL, "", NULL}, DISK_FOREIGN,
+		false, false, false, "volume data: a gpt partition table"},
+	    {{"8", "", 1961984, NULL, "", NULL}, DISK_FOREIGN, false, false,
+		false, "volume data: several signatures"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		judge_volume(&cases[i].a, false);
+		CHECK_INT(v.content, cases[i].content);
+		CHECK_INT(v.mkfs[0], cases[i].mkfs);
+		CHECK_INT(v.grow_fs[0], cases[i].grow);
+		CHECK_INT(v.mounted, cases[i].mounted);
+		CHECK_STR(v.found, cases[i].found);
+		CHECK_STR(v.where, "volume data (/dev/vdb)");
+	}
+}
+
+/* The worst of disk and volumes counts, and is named. */
+static void disk_and_volumes(void)
+{
+	struct volume_answer a = {
+	    "0", EXT4(VOLUME_UUID, "data"), 1961984, NULL, "", "/mnt/data"};
+	static const char disk[] = "a GPT partition table with 2 partitions "
+				   "(vfat \"boot\", ext4 \"root\")";
+	judge_volume(&a, true);
+	CHECK_INT(v.content, DISK_OURS);
+	CHECK(v.mounted);
+	CHECK_STR(v.found, disk);
+	CHECK_STR(v.where, "/dev/vda");
+	a.mount = NULL;
+	judge_volume(&a, true);
+	CHECK(!v.mounted && v.mount[2] && !v.mount[1]);
+	a.sectors = 2097152;
+	judge_volume(&a, true);
+	CHECK_INT(v.content, DISK_OURS_GROWN);
+	CHECK(v.grow_fs[2] && !v.grow_fs[1]);
+	a.status = "2";
+	a.signature = "";
+	a.edges = "0 0";
+	judge_volume(&a, true);
+	/* What is left to do; the disk is not blank. */
+	CHECK_INT(v.content, DISK_OURS_PARTIAL);
+	CHECK(v.mkfs[2] && !v.mkfs[1] && !v.write_table);
+	a.edges = "0 1";
+	judge_volume(&a, true);
+	CHECK_INT(v.content, DISK_FOREIGN);
+	CHECK_STR(v.where, "volume data (/dev/vdb)");
+	CHECK_STR(v.holds, "data in no format that is known");
+	CHECK(strstr(v.found, "; volume data: data in no format"));
+	/* Never planned, never ours. */
+	snprintf(layout.parts[2].uuid, 37, "%s", "");
+	disk_judge(&layout, &facts, true, false, &v);
+	CHECK_INT(v.content, DISK_FOREIGN);
+}
+
+static void volumes_unseen(void)
+{
+	static const char text[] =
+	    "@volume 0 vdb 2097152\n@dev vdb 254:16\n@signature vdb\n"
+	    "@status 127\n@mounts\n%s\n@swaps\n@end\n";
+	_cleanup_free_ char *idle = xasprintf(text, "");
+	_cleanup_free_ char *used =
+	    xasprintf(text, "40 22 254:16 / /data rw - ext4 /dev/vdb rw");
+	judge_volume(
+	    &(struct volume_answer){"2", "", 5, "0 0", "", NULL}, false);
+	layout.root = "";
+	CHECK_INT(able(used, true), 0);
+	disk_judge(&layout, &facts, true, false, &v);
+	CHECK_INT(v.content, DISK_OURS);
+	CHECK(v.mounted && !v.mkfs[0]);
+	CHECK_INT(able(idle, true), -ENOENT);
+	CHECK(strstr(why.text, "the volume \"data\" can't be looked at"));
+	CHECK_INT(able("@mounts\n@end\n", true), -ENODEV);
+	CHECK(strstr(why.text, "no disk for the volume \"data\""));
+}
+
+/* A whole disk needs another word for vfat, and no table. */
+static void volume_mkfs(void)
+{
+	judge_volume(
+	    &(struct volume_answer){"2", "", 5, "0 0", "", NULL}, false);
+	volume_spec.filesystem = FS_VFAT;
+	disk_layout_volume(&layout, &volume_spec, VOLUME_UUID);
+	check_mkfs(0,
+	    "mkfs.ext4 -q -F -E lazy_itable_init=1,nodiscard -U " VOLUME_UUID
+	    " -L data /dev/vda9");
+	check_mkfs(1, "mkfs.vfat -i 7D0E1C1E -I --mbr=n -F 32 -n data "
+		      "/dev/vda9");
 }
 
 static const struct test_case cases[] = {CASE(gpt_script), CASE(mbr_script),
     CASE(mkfs), CASE(uuids_fit), CASE(targets), CASE(blank), CASE(partial),
     CASE(torn), CASE(ours), CASE(not_mounted), CASE(other_layouts),
     CASE(other_filesystem), CASE(foreign), CASE(no_plan), CASE(grown_gpt),
-    CASE(mbr_and_grown), CASE(bare_disk), CASE(garbage)};
+    CASE(mbr_and_grown), CASE(bare_disk), CASE(garbage), CASE(seen_from_within),
+    CASE(seen_without_tools), CASE(volumes), CASE(disk_and_volumes),
+    CASE(volumes_unseen), CASE(volume_mkfs)};
 TEST_MAIN(cases)

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The disk of a fake machine: what was written to it is a few words in a file
- * of the state directory.  Anything else in that file is a foreign disk.
+ * The disks of a fake machine: what was written to one is a few words in a file
+ * of the state directory; each volume has a file of its own.  Anything else in
+ * such a file is a foreign disk.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
+
+#include "drivers/disk_layout.h"
 #include "drivers/fake.h"
 
 #define CONTENT     "fake-disk"
 #define CONTENT_MAX 4096
 
-/* The words of the file. */
+/* The words of a file. */
 struct content {
 	char uuid[37];
 	uint64_t layout;  /* digest */
@@ -22,18 +25,27 @@ struct content {
 	unsigned whole;
 };
 
+/* What the call under way needs of a disk's slice. */
+struct unit {
+	char *path;    /* its file */
+	char *name;    /* of the volume; NULL: the disk */
+	char uuid[37]; /* "": none planned */
+	uint64_t layout, size;
+	bool grows;
+};
+
 struct disk {
 	const struct driver_env *env;
 	struct fake_task task;
 	struct err *failure; /* of ensure, or NULL */
-	/* What the call under way needs of its slice. */
-	char uuid[37];
-	uint64_t layout, size;
-	bool grows, laid_out, planned;
-	bool seen;
+	struct unit units[1 + VOLUMES_MAX];
+	size_t n;
+	bool laid_out;
+	bool within; /* the system runs from it, and mounts it by itself */
+	bool seen, mounted;
 	enum disk_content content;
-	bool mounted;
-	char *found;
+	uint64_t size;
+	struct buf found;
 };
 
 static int fake_available(struct err *err)
@@ -50,6 +62,15 @@ static int fake_open(const struct driver_env *env, void **ret, struct err *err)
 	return 0;
 }
 
+static void drop_units(struct disk *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		free(d->units[i].path);
+		free(d->units[i].name);
+	}
+	d->n = 0;
+}
+
 static void fake_close(void *self)
 {
 	struct disk *d = self;
@@ -57,8 +78,9 @@ static void fake_close(void *self)
 	if (!d)
 		return;
 	fake_drop(&d->task);
+	drop_units(d);
 	free(d->failure);
-	free(d->found);
+	buf_done(&d->found);
 	free(d);
 }
 
@@ -76,35 +98,64 @@ static uint64_t layout_of(const struct disk_spec *s)
 	return hash_bytes(text.data, text.len);
 }
 
-static void take_slice(struct disk *d, const struct disk_slice *slice)
+static void take_disk(struct disk *d, const struct disk_slice *slice)
 {
 	const struct disk_spec *s = slice->spec;
+	struct unit *u = &d->units[d->n++];
 
-	d->layout = layout_of(s);
+	*u = (struct unit){
+	    .path = fake_path(d->env->state_dir, CONTENT),
+	    .layout = layout_of(s),
+	    .size = s->size,
+	    .grows =
+		s->n_partitions && s->partitions[s->n_partitions - 1].size == 0,
+	};
+	if (slice->plan)
+		snprintf(u->uuid, sizeof(u->uuid), "%s", slice->plan->uuid);
 	d->size = s->size;
-	d->grows =
-	    s->n_partitions && s->partitions[s->n_partitions - 1].size == 0;
+}
+
+static void take_volume(struct disk *d, const struct disk_volume *v)
+{
+	struct unit *u = &d->units[d->n++];
+	_cleanup_free_ char *file = xasprintf(CONTENT "-%s", v->spec->name);
+
+	*u = (struct unit){
+	    .path = fake_path(d->env->state_dir, file),
+	    .name = xstrdup(v->spec->name),
+	    .layout = (uint64_t)v->spec->filesystem,
+	    .size = v->spec->size,
+	    .grows = v->spec->filesystem == FS_EXT4,
+	};
+	if (v->uuid)
+		snprintf(u->uuid, sizeof(u->uuid), "%s", v->uuid);
+}
+
+static void take_slice(struct disk *d, const struct disk_slice *slice)
+{
+	drop_units(d);
+	d->size = 0;
 	d->laid_out = slice->laid_out;
-	d->planned = slice->plan && slice->plan->uuid[0];
-	d->uuid[0] = '\0';
-	if (d->planned)
-		snprintf(d->uuid, sizeof(d->uuid), "%s", slice->plan->uuid);
+	d->within = slice->root && !slice->root[0];
+	if (slice->spec->present)
+		take_disk(d, slice);
+	for (size_t i = 0; i < slice->n_volumes && i < VOLUMES_MAX; i++)
+		take_volume(d, &slice->volumes[i]);
 }
 
 /* --- the file ------------------------------------------------------------ */
 
 /* Returns 1 when it holds our words, 0 when it is blank, -EINVAL when it
  * holds something else, which *found gets, or another negative errno. */
-static int content_read(const struct disk *d, struct content *ret,
+static int content_read(const struct unit *u, struct content *ret,
     struct buf *found, struct err *err)
 {
-	_cleanup_free_ char *path = fake_path(d->env->state_dir, CONTENT);
 	_cleanup_buf_ struct buf text = {0};
 	struct content c = {0};
-	int r = file_read(AT_FDCWD, path, CONTENT_MAX, &text);
+	int r = file_read(AT_FDCWD, u->path, CONTENT_MAX, &text);
 
 	if (r < 0 && r != -ENOENT)
-		return err_errno(err, r, "%s can't be read", path);
+		return err_errno(err, r, "%s can't be read", u->path);
 	if (r < 0 || text.len == 0)
 		return 0;
 	if (sscanf(text.data,
@@ -121,73 +172,87 @@ static int content_read(const struct disk *d, struct content *ret,
 }
 
 static int content_write(
-    const struct disk *d, const struct content *c, struct err *err)
+    const struct unit *u, const struct content *c, struct err *err)
 {
-	_cleanup_free_ char *path = fake_path(d->env->state_dir, CONTENT);
 	_cleanup_buf_ struct buf text = {0};
 
 	buf_printf(&text,
 	    "uuid %s layout %" PRIx64 " size %" PRIu64 " mounted %" PRIu64
 	    " whole %u\n",
 	    c->uuid, c->layout, c->size, c->mounted, c->whole);
-	int r = file_replace(AT_FDCWD, path, text.data, text.len, 0600);
-	return r < 0 ? err_errno(err, r, "%s can't be written", path) : 0;
+	int r = file_replace(AT_FDCWD, u->path, text.data, text.len, 0600);
+	return r < 0 ? err_errno(err, r, "%s can't be written", u->path) : 0;
 }
 
 /* --- looking -----------------------------------------------------------------
  */
 
-static void set_seen(
-    struct disk *d, enum disk_content content, bool mounted, const char *found)
+/* What one disk holds; *ret_mounted is only ever cleared. */
+static int see_unit(const struct disk *d, const struct unit *u,
+    const struct fake_record *run, struct content *c, struct buf *found,
+    bool *ret_mounted, enum disk_content *ret, struct err *err)
 {
-	free(d->found);
-	d->found = *found ? xstrdup(found) : NULL;
-	d->content = content;
-	d->mounted = mounted;
-	d->seen = true;
-}
+	int r = content_read(u, c, found, err);
 
-static int see(struct disk *d, struct content *ret, struct err *err)
-{
-	_cleanup_buf_ struct buf found = {0};
-	struct fake_record run;
-	struct content c = {0};
-	int r = content_read(d, &c, &found, err);
-
-	if (r == 0)
-		set_seen(d, DISK_BLANK, false, "");
-	else if (r == -EINVAL && found.len)
-		set_seen(d, DISK_FOREIGN, false, found.data);
-	else if (r < 0)
+	if (r < 0 && !(r == -EINVAL && found->len))
 		return r;
-	if (r <= 0)
-		return 0;
-	*ret = c;
-	if (!d->planned || !STREQ(c.uuid, d->uuid)) {
-		buf_printf(&found, "a disk with the uuid %s", c.uuid);
-		set_seen(d, DISK_FOREIGN, false, found.data);
+	if (r <= 0) {
+		*ret_mounted = false;
+		*ret = r < 0 ? DISK_FOREIGN : DISK_BLANK;
 		return 0;
 	}
-	r = fake_record_read(d->env, &run, err);
+	if (!u->uuid[0] || !STREQ(c->uuid, u->uuid)) {
+		buf_printf(found, "a disk with the uuid %s", c->uuid);
+		*ret_mounted = false;
+		*ret = DISK_FOREIGN;
+		return 0;
+	}
+	if (!run->running || !c->whole ||
+	    (c->mounted != run->launch && !d->within))
+		*ret_mounted = false;
+	*ret = !c->whole                       ? DISK_OURS_PARTIAL
+	       : c->layout != u->layout        ? DISK_OURS_OTHER
+	       : u->grows && c->size < u->size ? DISK_OURS_GROWN
+					       : DISK_OURS;
+	return 0;
+}
+
+/* ret: of each unit. */
+static int see(struct disk *d, struct content *ret, struct err *err)
+{
+	struct fake_record run;
+	enum disk_content content = DISK_OURS, all = DISK_OURS;
+	_cleanup_buf_ struct buf all_found = {0};
+	bool mounted = true;
+	int r = fake_record_read(d->env, &run, err);
+
+	for (size_t i = 0; r == 0 && i < d->n; i++) {
+		const struct unit *u = &d->units[i];
+		_cleanup_buf_ struct buf found = {0};
+
+		r = see_unit(
+		    d, u, &run, &ret[i], &found, &mounted, &content, err);
+		all = i ? disk_content_join(all, content) : content;
+		if (found.len)
+			buf_printf(&all_found, "%s%s%s%s",
+			    all_found.len ? "; " : "", u->name ? u->name : "",
+			    u->name ? ": " : "", buf_str(&found));
+	}
 	if (r < 0)
 		return r;
-	bool mounted = run.running && c.mounted == run.launch && c.whole;
-	enum disk_content content = DISK_OURS;
-	if (!c.whole)
-		content = DISK_OURS_PARTIAL;
-	else if (c.layout != d->layout)
-		content = DISK_OURS_OTHER;
-	else if (d->grows && c.size < d->size)
-		content = DISK_OURS_GROWN;
-	set_seen(d, content, mounted, "");
+	d->content = all;
+	d->mounted = mounted;
+	d->seen = true;
+	buf_clear(&d->found);
+	buf_append(&d->found, buf_str(&all_found), all_found.len);
 	return 0;
 }
 
 static int observe_end(void *self, struct err *err)
 {
-	struct content c;
+	struct content c[1 + VOLUMES_MAX] = {0};
 
-	return see(self, &c, err);
+	return see(self, c, err);
 }
 
 static int fake_observe(
@@ -208,38 +273,55 @@ static void fake_look(void *self, struct disk_look *ret)
 	    .mounted = d->mounted,
 	    .size = d->size,
 	};
-	if (d->found)
-		snprintf(ret->found, sizeof(ret->found), "%s", d->found);
+	snprintf(ret->found, sizeof(ret->found), "%s", buf_str(&d->found));
 }
 
 /* --- writing
  * -------------------------------------------------------------------- */
+
+static int write_all_units(struct disk *d, struct content *c, uint64_t launch,
+    bool whole, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < d->n; i++) {
+		const struct unit *u = &d->units[i];
+		/* A layout that was once whole is mounted, never made anew. */
+		bool keep = d->laid_out && !u->name && c[i].uuid[0] &&
+			    c[i].whole && c[i].layout != u->layout;
+
+		snprintf(c[i].uuid, sizeof(c[i].uuid), "%s", u->uuid);
+		c[i].layout = keep ? c[i].layout : u->layout;
+		c[i].size = u->size;
+		c[i].mounted = launch;
+		c[i].whole = whole;
+		r = content_write(u, &c[i], err);
+	}
+	return r;
+}
 
 static int ensure_end(void *self, struct err *err)
 {
 	struct disk *d = self;
 	_cleanup_free_ struct err *failure = TAKE_PTR(d->failure);
 	struct fake_record run;
-	struct content c = {0};
-	int r = see(d, &c, err);
+	struct content c[1 + VOLUMES_MAX] = {0};
+	int r = see(d, c, err);
 
 	if (r < 0)
 		return r;
 	if (d->content == DISK_FOREIGN)
-		return err_set(err, -EEXIST, "the disk holds %s", d->found);
+		return err_set(
+		    err, -EEXIST, "the disk holds %s", buf_str(&d->found));
+	if (d->within && d->n && !d->units[0].name && !c[0].whole)
+		return err_set(err, -EIO,
+		    "the system was to run from its disk, and that is not "
+		    "whole");
 	r = fake_record_read(d->env, &run, err);
-	if (r < 0)
-		return r;
-	/* A layout that was once whole is mounted, never made anew. */
-	bool keep = d->laid_out && d->content == DISK_OURS_OTHER;
-	snprintf(c.uuid, sizeof(c.uuid), "%s", d->uuid);
-	c.layout = keep ? c.layout : d->layout;
-	c.size = d->size;
-	c.mounted = run.launch;
-	c.whole = !failure; /* broken off in the middle */
-	r = content_write(d, &c, err);
+	if (r == 0) /* or broken off in the middle */
+		r = write_all_units(d, c, run.launch, !failure, err);
 	if (r == 0)
-		r = see(d, &c, err);
+		r = see(d, c, err);
 	if (r == 0 && failure) {
 		err_copy(err, failure);
 		r = err->code;
@@ -254,8 +336,10 @@ static int fake_ensure(
 	struct err why = ERR_INIT;
 
 	take_slice(d, slice);
-	if (!d->planned)
-		return err_set(err, -EINVAL, "a disk without a planned uuid");
+	for (size_t i = 0; i < d->n; i++)
+		if (!d->units[i].uuid[0])
+			return err_set(
+			    err, -EINVAL, "a disk without a planned uuid");
 	free(TAKE_PTR(d->failure));
 	if (fake_fails(d->env, slice->fake, STAGE_PARTITION, &why) < 0) {
 		d->failure = xmalloc(sizeof(why));
@@ -267,8 +351,8 @@ static int fake_ensure(
 
 static int wipe_end(void *self, struct err *err)
 {
-	static const char *const files[] = {
-	    CONTENT, FAKE_INSTALLED, FAKE_SETUP};
+	/* What the system on the disk has, in the fake drivers' own files. */
+	static const char *const files[] = {FAKE_INSTALLED, FAKE_SETUP};
 	struct disk *d = self;
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -279,7 +363,14 @@ static int wipe_end(void *self, struct err *err)
 			return err_errno(
 			    err, -errno, "%s can't be removed", path);
 	}
-	set_seen(d, DISK_BLANK, false, "");
+	for (size_t i = 0; i < d->n; i++)
+		if (unlink(d->units[i].path) < 0 && errno != ENOENT)
+			return err_errno(err, -errno, "%s can't be removed",
+			    d->units[i].path);
+	d->content = DISK_BLANK;
+	d->mounted = false;
+	d->seen = true;
+	buf_clear(&d->found);
 	return 0;
 }
 
@@ -288,6 +379,7 @@ static int fake_wipe(
 {
 	struct disk *d = self;
 
+	take_slice(d, slice);
 	return fake_begin(&d->task, d->env->loop, fake_delay(slice->fake),
 	    wipe_end, d, op, err);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Lays out a guest's disk through its SSH session: sfdisk, mkfs, mount.  What
- * the disk holds is asked first, always, under the guest's lock: so a command
- * that outlived its daemon is waited for, and its work is seen, never done
- * twice.  Every step is taken because the last look asks for it (disk_next()),
- * so ensure goes on wherever it was cut off.
+ * Lays out a guest's disk and volumes through its SSH session: sfdisk, mkfs,
+ * mount.  What they hold is asked first, always, under the guest's lock: so a
+ * command that outlived its daemon is waited for, and its work is seen, never
+ * done twice.  Every step is taken because the last look asks for it
+ * (disk_next()), so ensure goes on wherever it was cut off.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -34,7 +34,34 @@ static void drop_spec(struct disk *d)
 	}
 	free(d->spec.partitions);
 	d->spec = (struct disk_spec){0};
+	for (size_t i = 0; i < d->n_volumes; i++) {
+		struct disk_volume *v = &d->volumes[i];
+		free(v->spec->name);
+		free(v->spec->label);
+		free(v->spec->mount);
+		free((struct volume_spec *)v->spec);
+		free((char *)v->serial);
+		free((char *)v->uuid);
+	}
+	d->n_volumes = 0;
 	free(TAKE_PTR(d->serial));
+	free(TAKE_PTR(d->root));
+}
+
+static void take_volumes(struct disk *d, const struct disk_slice *s)
+{
+	for (size_t i = 0; i < s->n_volumes && i < VOLUMES_MAX; i++) {
+		const struct disk_volume *from = &s->volumes[i];
+		struct volume_spec *spec = xmalloc(sizeof(*spec));
+		*spec = *from->spec;
+		spec->name = xstrdup(spec->name);
+		spec->label = xstrdup(spec->label);
+		spec->mount = xstrdup(spec->mount);
+		d->volumes[d->n_volumes++] = (struct disk_volume){.spec = spec,
+		    .serial = xstrdup(from->serial),
+		    .uuid = xstrdup(from->uuid)};
+		disk_layout_volume(&d->layout, spec, from->uuid);
+	}
 }
 
 static void take_slice(struct disk *d, const struct disk_slice *s)
@@ -57,7 +84,10 @@ static void take_slice(struct disk *d, const struct disk_slice *s)
 	d->laid_out = s->laid_out;
 	d->serial = xstrdup(s->serial);
 	d->ssh = s->guest;
+	d->root = xstrdup(s->root ? s->root : DISK_MOUNT_BASE);
 	disk_layout(&d->spec, d->planned ? &d->plan : NULL, &d->layout);
+	d->layout.root = d->root;
+	take_volumes(d, s);
 }
 
 /* --- the end of an operation ------------------------------------------- */
@@ -106,10 +136,25 @@ static void begin(struct disk *d, struct op *op)
 static void refuse(struct disk *d)
 {
 	err_set(&d->err, -EEXIST,
-	    "/dev/%s holds %s; nothing was written; to throw it away, stop the "
-	    "node and write \"wipe\" to its state",
-	    d->facts->dev, d->todo.found);
+	    "%s holds %s; nothing was written; to throw away all disks of the "
+	    "node, stop it and write \"wipe\" to its state",
+	    d->todo.where, d->todo.holds);
 	disk_finish(d, -EEXIST);
+}
+
+/* A system that runs from its disk is not laid out under its feet. */
+static bool undermines(struct disk *d)
+{
+	bool makes = d->todo.write_table;
+	for (size_t i = 0; i < d->layout.n; i++)
+		makes = makes || d->todo.mkfs[i] || d->todo.unproven[i];
+	if (!makes || d->layout.root[0])
+		return false;
+	err_set(&d->err, -EIO,
+	    "the system was to run from /dev/%s, and that holds %s: nothing "
+	    "was written",
+	    d->facts->dev, d->todo.found);
+	return true;
 }
 
 static bool any(const bool *flags, size_t n, size_t *ret)
@@ -130,8 +175,8 @@ static void check_result(struct disk *d)
 		disk_finish(d, 0);
 	} else if (d->proven) {
 		err_set(&d->err, -EIO,
-		    "after the layout was made, /dev/%s holds %s%s",
-		    d->facts->dev, d->todo.found,
+		    "after the layout was made, %s holds %s%s", d->todo.where,
+		    d->todo.holds,
 		    d->todo.mounted ? "" : "; not all of it is mounted");
 		disk_finish(d, -EIO);
 	} else {
@@ -144,9 +189,11 @@ static void check_result(struct disk *d)
 void disk_next(struct disk *d)
 {
 	struct disk_verdict *t = &d->todo;
-	size_t n = d->layout.n, i;
+	size_t n = disk_layout_parts(&d->layout), i;
 	if (t->content == DISK_FOREIGN || t->content == DISK_OURS_OTHER)
 		refuse(d);
+	else if (undermines(d))
+		disk_finish(d, -EIO);
 	else if (d->proven)
 		check_result(d);
 	else if (t->write_table)
@@ -178,11 +225,14 @@ static void take_look(struct disk *d)
 
 static void log_look(struct disk *d)
 {
-	_cleanup_free_ char *text =
-	    xasprintf("disk: /dev/%s, %llu MiB: %s (%s)\n", d->facts->dev,
-		(unsigned long long)(d->facts->sectors / GRAIN), d->todo.found,
-		disk_content_name(d->todo.content));
-	disk_log(d, text);
+	_cleanup_buf_ struct buf b = {0};
+	buf_puts(&b, "disk: ");
+	if (d->layout.disk)
+		buf_printf(&b, "/dev/%s, %llu MiB: ", d->facts->dev,
+		    (unsigned long long)(d->facts->sectors / GRAIN));
+	buf_printf(
+	    &b, "%s (%s)\n", d->todo.found, disk_content_name(d->todo.content));
+	disk_log(d, buf_str(&b));
 }
 
 static void on_facts(int code, int status, const char *out, size_t out_len,
@@ -196,6 +246,8 @@ static void on_facts(int code, int status, const char *out, size_t out_len,
 	    code, status, "looking at the disk", errout, err, &d->err);
 	if (r == 0)
 		r = disk_facts_parse(out, d->facts, &d->err);
+	if (r == 0)
+		r = disk_judge_able(&d->layout, d->facts, d->laid_out, &d->err);
 	if (r < 0) {
 		_cleanup_buf_ struct buf b = {0};
 		guest_command_text(
@@ -211,7 +263,7 @@ static void on_facts(int code, int status, const char *out, size_t out_len,
 		d->todo.grow_table = false;
 	if (d->grown && d->layout.n &&
 	    d->layout.parts[d->layout.n - 1].spec->filesystem == FS_EXT4 &&
-	    !d->proven)
+	    !disk_facts_lack(d->facts, "resize2fs") && !d->proven)
 		d->todo.grow_fs[d->layout.n - 1] = true;
 	if (d->ensure)
 		disk_next(d);
@@ -221,7 +273,10 @@ static void on_facts(int code, int status, const char *out, size_t out_len,
 
 void disk_look_again(struct disk *d)
 {
-	char *args[] = {"sh", d->serial, NULL};
+	_cleanup_strv_ char **args =
+	    strv_new("sh", d->layout.disk ? d->serial : "", NULL);
+	for (size_t i = 0; i < d->n_volumes; i++)
+		strv_push(&args, d->volumes[i].serial);
 	if (!d->ensure || d->steps == 0)
 		op_progress(d->op, -1, "looking at the disk");
 	disk_run(d, disk_facts_script, args, NULL, LOOK_TIMEOUT, on_facts);
@@ -284,7 +339,11 @@ static int disk_observe_(
 static int disk_ensure_(
     void *self, const struct disk_slice *slice, struct op *op, struct err *err)
 {
-	if (!slice->plan)
+	bool planned =
+	    slice->plan || !slice->spec->present || !slice->spec->n_partitions;
+	for (size_t i = 0; i < slice->n_volumes; i++)
+		planned = planned && slice->volumes[i].uuid;
+	if (!planned)
 		return err_set(err, -EINVAL,
 		    "a disk is laid out only with uuids that were stored "
 		    "first");
@@ -297,24 +356,36 @@ static void disk_look_(void *self, struct disk_look *ret)
 	*ret = d->look;
 }
 
-/* The machine is down: its disk is a file of ours. */
+static int wipe_file(struct disk *d, const char *path, struct err *err)
+{
+	struct stat st;
+	bool there = lstat(path, &st) == 0;
+	if (there && !S_ISREG(st.st_mode))
+		return err_set(err, -EINVAL,
+		    "%s is not a regular file: remove it yourself", path);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return err_errno(err, -errno, "%s", path);
+	_cleanup_free_ char *text = xasprintf(
+	    "wipe: %s %s\n", path, there ? "is removed" : "is not there");
+	disk_log(d, text);
+	return 0;
+}
+
+/* The machine is down: its disks are files of ours. */
 static int disk_wipe_(
     void *self, const struct disk_slice *slice, struct op *op, struct err *err)
 {
 	struct disk *d = self;
-	struct stat st;
-	if (!slice->path)
+	int r = 0;
+	if (!slice->path && !slice->n_volumes)
 		return err_set(err, -EINVAL, "there is no file to wipe");
-	bool there = lstat(slice->path, &st) == 0;
-	if (there && !S_ISREG(st.st_mode))
-		return err_set(err, -EINVAL,
-		    "%s is not a regular file: remove it yourself",
-		    slice->path);
-	if (unlink(slice->path) < 0 && errno != ENOENT)
-		return err_errno(err, -errno, "%s", slice->path);
-	_cleanup_free_ char *text = xasprintf("wipe: %s %s\n", slice->path,
-	    there ? "is removed" : "is not there");
-	disk_log(d, text);
+	if (slice->path)
+		r = wipe_file(d, slice->path, err);
+	for (size_t i = 0; r >= 0 && i < slice->n_volumes; i++)
+		if (slice->volumes[i].path)
+			r = wipe_file(d, slice->volumes[i].path, err);
+	if (r < 0)
+		return r;
 	d->look = (struct disk_look){.content = DISK_UNKNOWN};
 	begin(d, op);
 	disk_finish(d, 0);

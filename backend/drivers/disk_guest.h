@@ -22,6 +22,9 @@ struct disk {
 
 	/* Copies of what the call was given. */
 	struct disk_spec spec;
+	struct disk_volume volumes[VOLUMES_MAX];
+	size_t n_volumes;
+	char *root;
 	struct disk_plan plan;
 	bool planned, laid_out;
 	char *serial;

@@ -4,6 +4,7 @@
  * is one whose table has the planned uuid; what is neither ours nor blank is
  * never written to.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -13,8 +14,6 @@
 #define MBR_SECTORS 0xffffffffULL
 /* Room below this is not worth a write; sfdisk aligns ends to 1 MiB. */
 #define TABLE_SLACK (2 * GRAIN)
-/* mkfs.ext4 leaves out a last block group that is too small for its tables. */
-#define EXT4_SLACK (16 * MIB)
 
 struct judge {
 	const struct disk_layout *l;
@@ -26,7 +25,7 @@ struct judge {
 
 /* --- sentences --------------------------------------------------------- */
 
-static void put_signature(struct buf *b, const struct disk_signature *s)
+void disk_judge_put(struct buf *b, const struct disk_signature *s)
 {
 	if (!s->type[0]) {
 		buf_puts(b, s->status == 8 ? "several signatures" : "nothing");
@@ -50,7 +49,7 @@ static void put_table(struct buf *b, const struct disk_facts *f)
 	    f->n_table == 1 ? "" : "s");
 	for (size_t i = 0; i < f->n_table && i < NAMED_MAX; i++) {
 		buf_puts(b, i ? ", " : " (");
-		put_signature(b, &f->parts[f->table[i].number]);
+		disk_judge_put(b, &f->parts[f->table[i].number]);
 	}
 	if (f->n_table)
 		buf_puts(b, f->n_table > NAMED_MAX ? ", ...)" : ")");
@@ -60,12 +59,14 @@ static void describe(struct judge *j)
 {
 	struct buf b = {0};
 	const struct disk_facts *f = j->f;
-	if (j->v->content == DISK_BLANK) {
+	if (disk_facts_blind(f, &f->disk)) {
+		buf_puts(&b, "what wasn't looked at");
+	} else if (j->v->content == DISK_BLANK) {
 		buf_puts(&b, "nothing: it is blank");
 	} else if (f->label[0]) {
 		put_table(&b, f);
 	} else if (f->disk.type[0] || f->disk.status == 8) {
-		put_signature(&b, &f->disk);
+		disk_judge_put(&b, &f->disk);
 		buf_puts(&b, " on the whole disk");
 	} else if (f->disk.table[0]) {
 		buf_printf(&b, "a damaged %s partition table", f->disk.table);
@@ -165,37 +166,24 @@ static bool holds_anything(const struct disk_facts *f)
 
 /* --- the file systems -------------------------------------------------- */
 
-static const struct disk_mount *mounted_at(
-    const struct disk_facts *f, const char *dev, const char *target)
+void disk_judge_mount(const struct disk_layout *l, const struct disk_facts *f,
+    size_t part, struct disk_verdict *v)
 {
-	for (size_t i = 0; i < f->n_mounts; i++)
-		if (STREQ(f->mounts[i].dev, dev) &&
-		    STREQ(f->mounts[i].target, target))
-			return &f->mounts[i];
-	return NULL;
-}
-
-/* Sets v->mount[i] when the spec wants it mounted and it is not. */
-static void judge_mount(struct judge *j, size_t i)
-{
-	const struct layout_part *p = &j->l->parts[i];
-	_cleanup_free_ char *dev = xasprintf("/dev/%s%u", j->f->dev, p->number);
-	_cleanup_free_ char *target = disk_layout_target(p);
+	const struct layout_part *p = &l->parts[part];
+	_cleanup_free_ char *dev = disk_facts_device(f, l, part);
+	_cleanup_free_ char *target = disk_layout_target(l, p);
 	bool swap = p->spec->filesystem == FS_SWAP;
-	if (!target && !swap)
+	if (p->spec->filesystem == FS_NONE || (!target && !swap))
 		return;
-	j->v->mount[i] = !mounted_at(j->f, dev, swap ? "swap" : target);
-	if (j->v->mount[i])
-		j->v->mounted = false;
+	v->mount[part] = !disk_facts_mounted(f, dev, swap ? "swap" : target);
+	if (v->mount[part])
+		v->mounted = false;
 }
 
-static bool in_use(const struct judge *j, const struct layout_part *p)
+static bool in_use(const struct judge *j, size_t i)
 {
-	_cleanup_free_ char *dev = xasprintf("/dev/%s%u", j->f->dev, p->number);
-	for (size_t i = 0; i < j->f->n_mounts; i++)
-		if (STREQ(j->f->mounts[i].dev, dev))
-			return true;
-	return false;
+	_cleanup_free_ char *dev = disk_facts_device(j->f, j->l, i);
+	return disk_facts_in_use(j->f, dev);
 }
 
 static bool same_label(
@@ -232,7 +220,17 @@ static bool judge_fs(struct judge *j, size_t i)
 		    p->spec->label ? p->spec->label : "");
 		return false;
 	}
-	j->v->unproven[i] = !j->laid_out && !j->proven && !in_use(j, p);
+	j->v->unproven[i] = !j->laid_out && !j->proven && !in_use(j, i);
+	return true;
+}
+
+/* What can't be done is no difference: it is only told. */
+static bool lacks(struct judge *j, const char *tool, unsigned number)
+{
+	if (!disk_facts_lack(j->f, tool))
+		return false;
+	because(j, "partition %u could grow, but the guest has no %s", number,
+	    tool);
 	return true;
 }
 
@@ -246,14 +244,17 @@ static void judge_growth(struct judge *j)
 			      ? f->sectors - MIN(f->sectors, GPT_TAIL)
 			      : MIN(f->sectors, MBR_SECTORS);
 	if (!p->size && usable >= end + TABLE_SLACK) {
-		j->v->grow_table = true;
+		j->v->grow_table = !lacks(j, "sfdisk", p->number) &&
+				   !lacks(j, "partx", p->number);
 		because(j, "partition %u can grow", p->number);
 	}
 	for (size_t i = 0; i < j->l->n; i++) {
 		uint64_t fs = f->fs_bytes[f->table[i].number];
 		if (j->l->parts[i].spec->filesystem != FS_EXT4 || !fs)
 			continue;
-		j->v->grow_fs[i] = f->table[i].size * SECTOR >= fs + EXT4_SLACK;
+		j->v->grow_fs[i] =
+		    f->table[i].size * SECTOR >= fs + EXT4_SLACK &&
+		    !lacks(j, "resize2fs", f->table[i].number);
 		if (j->v->grow_fs[i])
 			because(j, "the ext4 of partition %u can grow",
 			    f->table[i].number);
@@ -280,7 +281,7 @@ static enum disk_content judge_parts(struct judge *j)
 	grown = j->v->grow_table;
 	j->v->mounted = true;
 	for (size_t i = 0; i < j->l->n; i++) {
-		judge_mount(j, i);
+		disk_judge_mount(j->l, j->f, i, j->v);
 		if (j->v->mkfs[i])
 			because(j, "partition %u is not formatted yet",
 			    j->l->parts[i].number);
@@ -321,18 +322,73 @@ static enum disk_content judge_disk(struct judge *j)
 	return judge_parts(j);
 }
 
+/* A system that runs from a disk that was laid out, and has no tools to look
+ * at it: what it has mounted is known. */
+static enum disk_content judge_unseen(struct judge *j, const char *blind)
+{
+	because(j, "%s", blind);
+	j->v->mounted = true;
+	for (size_t i = 0; i < j->l->n; i++)
+		disk_judge_mount(j->l, j->f, i, j->v);
+	return DISK_OURS;
+}
+
+static int unable(const struct disk_layout *l, const char *blind,
+    const char *what, struct err *err)
+{
+	return err_set(err, -ENOENT, "%s can't be looked at: %s%s", what, blind,
+	    l->root[0] ? ": its image must hold it" : "");
+}
+
+int disk_judge_able(const struct disk_layout *l, const struct disk_facts *f,
+    bool laid_out, struct err *err)
+{
+	bool running = !l->root[0];
+	const char *blind = disk_facts_blind(f, &f->disk);
+
+	if (l->disk && !f->dev[0] && !(running && l->n == 0))
+		return err_set(err, -ENODEV,
+		    "the guest has no disk with the serial number asked for");
+	if (l->n && blind && !(running && laid_out))
+		return unable(l, blind, "the disk", err);
+	for (size_t i = 0; i < l->n_volumes; i++) {
+		const struct volume_facts *v = &f->volumes[i];
+		const char *name = l->volumes[i].name;
+		if (!v->dev[0])
+			return err_set(err, -ENODEV,
+			    "the guest has no disk for the volume \"%s\"",
+			    name);
+		blind = disk_facts_blind(f, &v->signature);
+		_cleanup_free_ char *dev = disk_facts_device(f, l, l->n + i);
+		_cleanup_free_ char *what =
+		    xasprintf("the volume \"%s\"", name);
+		if (blind && l->volumes[i].filesystem != FS_NONE &&
+		    !disk_facts_in_use(f, dev))
+			return unable(l, blind, what, err);
+	}
+	return 0;
+}
+
 void disk_judge(const struct disk_layout *l, const struct disk_facts *f,
     bool laid_out, bool proven, struct disk_verdict *ret)
 {
 	struct judge j = {
 	    .l = l, .f = f, .laid_out = laid_out, .proven = proven, .v = ret};
+	const char *blind = disk_facts_blind(f, &f->disk);
 	*ret = (struct disk_verdict){0};
-	if (l->n == 0) { /* a bare disk: nothing is asked of its content */
+	if (l->n == 0) { /* none or bare: nothing is asked of its content */
 		ret->content = DISK_OURS;
 		ret->mounted = true;
+	} else if (blind) {
+		ret->content = judge_unseen(&j, blind);
 	} else {
 		ret->content = judge_disk(&j);
 	}
-	describe(&j);
+	if (l->disk) {
+		describe(&j);
+		snprintf(ret->where, sizeof(ret->where), "/dev/%s", f->dev);
+		snprintf(ret->holds, sizeof(ret->holds), "%s", ret->found);
+	}
 	buf_done(&j.why);
+	disk_judge_volumes(l, f, ret);
 }

@@ -73,8 +73,12 @@ void disk_layout(const struct disk_spec *spec, const struct disk_plan *plan,
     struct disk_layout *ret)
 {
 	uint64_t at = GRAIN;
-	*ret = (struct disk_layout){
-	    .table = spec->table, .uuid = plan ? plan->uuid : ""};
+	*ret = (struct disk_layout){.table = spec->table,
+	    .uuid = plan ? plan->uuid : "",
+	    .root = DISK_MOUNT_BASE,
+	    .disk = spec->present};
+	if (!spec->present)
+		return;
 	for (size_t i = 0; i < spec->n_partitions && i < PARTITIONS_MAX; i++) {
 		const struct partition_spec *s = &spec->partitions[i];
 		struct layout_part *p = &ret->parts[ret->n++];
@@ -91,6 +95,23 @@ void disk_layout(const struct disk_spec *spec, const struct disk_plan *plan,
 	}
 	if (spec->table == TABLE_GPT)
 		ret->sectors_min += GPT_TAIL;
+}
+
+void disk_layout_volume(
+    struct disk_layout *l, const struct volume_spec *spec, const char *uuid)
+{
+	if (l->n_volumes == VOLUMES_MAX)
+		return;
+	struct partition_spec *s = &l->volumes[l->n_volumes];
+	struct layout_part *p = &l->parts[l->n + l->n_volumes++];
+	*s = (struct partition_spec){.name = spec->name,
+	    .size = spec->size,
+	    .filesystem = spec->filesystem,
+	    .label = spec->label,
+	    .mount = spec->mount};
+	*p = (struct layout_part){.spec = s};
+	if (uuid)
+		fit_uuid(s->filesystem, uuid, p->uuid);
 }
 
 void disk_layout_script(const struct disk_layout *l, struct buf *ret)
@@ -135,6 +156,10 @@ char **disk_layout_mkfs(const struct layout_part *p, const char *dev)
 	case FS_VFAT:
 		argv = strv_new("mkfs.vfat", "-i", NULL);
 		strv_pushf(&argv, "%.4s%.4s", p->uuid, p->uuid + 5);
+		if (!p->number) { /* a whole disk, and no table on it */
+			strv_push(&argv, "-I");
+			strv_push(&argv, "--mbr=n");
+		}
 		if (!s->size || s->size >= FAT32_MIN) {
 			strv_push(&argv, "-F");
 			strv_push(&argv, "32");
@@ -153,11 +178,19 @@ char **disk_layout_mkfs(const struct layout_part *p, const char *dev)
 	return argv;
 }
 
-char *disk_layout_target(const struct layout_part *p)
+char *disk_layout_target(
+    const struct disk_layout *l, const struct layout_part *p)
 {
 	const char *mount = p->spec->mount;
 	if (!mount)
 		return NULL;
-	return xasprintf(
-	    "%s%s", DISK_MOUNT_BASE, STREQ(mount, "/") ? "" : mount);
+	if (l->root[0] && STREQ(mount, "/"))
+		mount = "";
+	return xasprintf("%s%s", l->root, mount);
+}
+
+/* Of characters that the guest's answer may hold: disk_facts.c. */
+void disk_layout_claim(const struct layout_part *p, char ret[CLAIM_MAX])
+{
+	snprintf(ret, CLAIM_MAX, "rackfs volume %s", p->uuid);
 }

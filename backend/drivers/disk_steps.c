@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The commands that lay out a guest's disk, one step each: write the table,
- * grow it, look into a file system, make one, grow it, mount all.  disk_guest.c
- * decides which is due.
+ * The commands that lay out a guest's disk and volumes, one step each: write
+ * the table, grow it, look into a file system, make one, grow it, mount all.
+ * disk_guest.c decides which is due.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,7 +19,10 @@
 void disk_run(struct disk *d, const char *script, char *const *args,
     const char *input, uint64_t timeout, disk_done_fn done)
 {
-	_cleanup_strv_ char **argv = strv_new("sh", "-c", script, NULL);
+	/* An ordinary system may show its tools to root's own shell only. */
+	_cleanup_free_ char *whole =
+	    xasprintf("PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin\n%s", script);
+	_cleanup_strv_ char **argv = strv_new("sh", "-c", whole, NULL);
 	for (size_t i = 0; args && args[i]; i++)
 		strv_push(&argv, args[i]);
 	const struct ssh_run r = {.argv = argv,
@@ -49,7 +52,7 @@ static unsigned steps_left(const struct disk *d)
 	if (t->write_table)
 		return (unsigned)d->layout.n + 2;
 	n += t->grow_table;
-	for (size_t i = 0; i < d->layout.n; i++)
+	for (size_t i = 0; i < disk_layout_parts(&d->layout); i++)
 		n += (t->mkfs[i] ? 1 : 0) + (t->unproven[i] ? 2 : 0) +
 		     (t->grow_fs[i] ? 1 : 0);
 	return n;
@@ -83,7 +86,7 @@ static bool ended_well(struct disk *d, int code, int status, const char *out,
 
 static char *device(const struct disk *d, size_t i)
 {
-	return xasprintf("/dev/%s%u", d->facts->dev, d->layout.parts[i].number);
+	return disk_facts_device(d->facts, &d->layout, i);
 }
 
 /* A step that asks for nothing but success. */
@@ -220,6 +223,34 @@ void disk_probe(struct disk *d, size_t i)
 	disk_run(d, probe_script, args, NULL, STEP_TIMEOUT, on_probe);
 }
 
+/* $0: device, $1: sector, $2: claim, then mkfs.  The claim is taken back only
+ * where it still stands: mkfs may have put something of its own there. */
+static const char volume_script[] =
+    "dev=$0 at=$1 claim=$2; shift 2\n"
+    "sector() { dd bs=512 \"$@\" 2>/dev/null; }\n"
+    "printf '%s\\n' \"$claim\" | sector of=\"$dev\" seek=\"$at\" \\\n"
+    "	conv=sync,notrunc,fsync || {\n"
+    "		echo \"$dev can't be written\" >&2; exit 1; }\n"
+    "\"$@\" && sync || exit\n"
+    "if [ \"$(sector if=\"$dev\" skip=\"$at\" count=1 | tr -d '\\000')\" = \\\n"
+    "	\"$claim\" ]; then\n"
+    "	sector if=/dev/zero of=\"$dev\" seek=\"$at\" count=1 \\\n"
+    "		conv=notrunc,fsync\n"
+    "fi\n";
+
+static void make_volume(struct disk *d, size_t i, const char *dev, char **mkfs)
+{
+	char claim[CLAIM_MAX];
+	_cleanup_strv_ char **args = strv_new(dev, NULL);
+	disk_layout_claim(&d->layout.parts[i], claim);
+	strv_pushf(&args, "%llu",
+	    (unsigned long long)d->facts->volumes[i - d->layout.n].claim_at);
+	strv_push(&args, claim);
+	for (char **word = mkfs; *word; word++)
+		strv_push(&args, *word);
+	disk_run(d, volume_script, args, NULL, MKFS_TIMEOUT, on_step);
+}
+
 void disk_make_fs(struct disk *d, size_t i)
 {
 	_cleanup_free_ char *dev = device(d, i);
@@ -229,11 +260,16 @@ void disk_make_fs(struct disk *d, size_t i)
 	d->todo.mkfs[i] = false;
 	tell(d, xasprintf("%s %s", argv[0], dev));
 	disk_log(d, script);
-	disk_run(d, script, NULL, NULL, MKFS_TIMEOUT, on_step);
+	if (i >= d->layout.n)
+		make_volume(d, i, dev, argv);
+	else
+		disk_run(d, script, NULL, NULL, MKFS_TIMEOUT, on_step);
 }
 
+/* By number: a system may call the device it runs from /dev/root. */
 static const char resize_script[] =
-    "if ! grep -q \"^$0 \" /proc/mounts; then\n"
+    "read -r n <\"/sys/class/block/${0##*/}/dev\" || exit\n"
+    "if ! grep -q \" $n \" /proc/self/mountinfo; then\n"
     "	e2fsck -fp \"$0\"; [ $? -le 1 ] || exit 4\n"
     "fi\n"
     "resize2fs \"$0\" && sync\n";
@@ -294,13 +330,14 @@ static void put_mount(
 /* Fills `script`; false when something else is mounted there. */
 static bool mount_script(struct disk *d, struct buf *script)
 {
-	struct wanted_mount list[PARTITIONS_MAX];
+	struct wanted_mount list[PARTS_MAX];
 	size_t n = 0;
 	bool ok = true;
-	for (size_t i = 0; i < d->layout.n; i++)
+	for (size_t i = 0; i < disk_layout_parts(&d->layout); i++)
 		if (d->todo.mount[i])
 			list[n++] = (struct wanted_mount){
-			    i, disk_layout_target(&d->layout.parts[i])};
+			    i, disk_layout_target(
+				   &d->layout, &d->layout.parts[i])};
 	if (n)
 		qsort(list, n, sizeof(list[0]), mount_order);
 	for (size_t i = 0; i < n; i++) {
@@ -327,7 +364,8 @@ void disk_mount_all(struct disk *d)
 		return;
 	}
 	memset(d->todo.mount, 0, sizeof(d->todo.mount));
-	tell(d, xstrdup("mount below " DISK_MOUNT_BASE));
+	tell(d, xasprintf("mount below %s",
+		    d->layout.root[0] ? d->layout.root : "/"));
 	disk_log(d, script.data);
 	disk_run(d, script.data, NULL, NULL, STEP_TIMEOUT, on_step);
 }
