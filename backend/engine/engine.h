@@ -99,6 +99,7 @@ struct node_meta {
 	struct disk_plan *disk; /* planned uuids, or NULL */
 	char *installed;        /* digest of the system on the disk, or NULL */
 	enum image_kind installed_kind;
+	bool own_kernel; /* the kernel that it was installed with is kept */
 	struct volume_record {
 		char name[NAME_MAX_LABEL + 1];
 		unsigned number; /* part of its serial */
@@ -397,6 +398,11 @@ void slice_install(
     struct node *n, struct install_slice *ret, struct install_texts *texts);
 void install_texts_done(struct install_texts *t);
 char *node_seed_path(const struct node *n);
+/* The kernel and initrd that boot the installed system are kept with the node,
+ * so that another image does not leave it without its modules. */
+void node_keep_kernel(struct node *n);
+void node_drop_kernel(struct node *n);
+char *node_kernel_path(const struct node *n, bool initrd);
 /* The image against what the spec asks to do with it. */
 int install_check(
     struct node *n, const struct node_spec *spec, struct err *err);

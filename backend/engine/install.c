@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 #include "engine/engine.h"
 #include "identity.h"
 
@@ -99,6 +100,38 @@ char *node_disk_cmdline(const struct node *n)
 	if (*init)
 		buf_printf(&b, " init=%s", init);
 	return buf_take(&b);
+}
+
+char *node_kernel_path(const struct node *n, bool initrd)
+{
+	_cleanup_free_ char *dir = object_path(&n->o, n->o.c->state_dir);
+
+	return xasprintf("%s/%s", dir, initrd ? "disk-initrd" : "kernel");
+}
+
+void node_drop_kernel(struct node *n)
+{
+	for (int initrd = 0; initrd < 2; initrd++) {
+		_cleanup_free_ char *path = node_kernel_path(n, initrd);
+
+		unlink(path);
+	}
+	n->meta.own_kernel = false;
+}
+
+/* Links: the cache is in the same state directory.  Where it is not, the
+ * image's are used. */
+void node_keep_kernel(struct node *n)
+{
+	const struct image *boot = node_image(n);
+	_cleanup_free_ char *kernel = node_kernel_path(n, false);
+	_cleanup_free_ char *initrd = node_kernel_path(n, true);
+
+	node_drop_kernel(n);
+	if (n->driver->virtual || !boot || !boot->look.disk_initrd[0])
+		return;
+	n->meta.own_kernel = link(boot->look.kernel, kernel) == 0 &&
+			     link(boot->look.disk_initrd, initrd) == 0;
 }
 
 char *node_seed_path(const struct node *n)

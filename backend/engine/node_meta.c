@@ -57,6 +57,8 @@ void node_meta_text(const struct node *n, struct buf *ret)
 		json_object_set_new(o, "installed", json_string(m->installed));
 		json_object_set_new(o, "installed_kind",
 		    json_string(image_kind_name(m->installed_kind)));
+		json_object_set_new(
+		    o, "own_kernel", json_boolean(m->own_kernel));
 	}
 	if (m->n_volumes)
 		json_object_set_new(o, "volumes", volumes_json(m));
@@ -154,6 +156,7 @@ int node_meta_parse(struct node *n, const char *text, struct err *err)
 		n->meta.laid_out_spec = xstrdup(laid);
 		parse_disk(&n->meta, o);
 		parse_installed(&n->meta, o);
+		n->meta.own_kernel = flag(o, "own_kernel");
 		parse_volumes(&n->meta, json_object_get(o, "volumes"));
 	}
 	json_decref(o);

@@ -22,7 +22,8 @@ struct plan_desired node_desired(const struct node *n)
 	    .leave_hard = n->leave_hard,
 	    .wipe = n->meta.wipe,
 	    .image = !n->driver->virtual,
-	    .image_disk = !n->driver->virtual && way == INSTALL_GUEST &&
+	    .image_disk = !n->driver->virtual && !n->meta.own_kernel &&
+			  way == INSTALL_GUEST &&
 			  s->boot_firmware == FIRMWARE_DIRECT,
 	    .install = way,
 	    .from = s->boot_from,

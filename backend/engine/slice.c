@@ -192,6 +192,10 @@ static void slice_disk_boot(
 		return;
 	ret->kernel = boot->look.kernel;
 	ret->initrd = boot->look.disk_initrd;
+	if (n->meta.own_kernel) {
+		ret->kernel = keep(sp, node_kernel_path(n, false));
+		ret->initrd = keep(sp, node_kernel_path(n, true));
+	}
 	ret->cmdline = keep(sp, node_disk_cmdline(n));
 }
 

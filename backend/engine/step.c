@@ -478,6 +478,7 @@ static void wiped(struct node *n)
 	    .volumes = TAKE_PTR(n->meta.volumes),
 	});
 	n->meta.n_volumes = 0;
+	node_drop_kernel(n);
 	n->meta.wipe = n->pending_wipe = false;
 	n->meta.laid_out = n->meta.disk_used = false;
 	if (n->disk_look)

@@ -68,6 +68,8 @@ static void keep_installed(struct node *n, const char *digest)
 	free(n->meta.installed);
 	n->meta.installed = xstrdup(digest);
 	n->meta.disk_used = true;
+	if (n->meta.installed_kind != IMAGE_DISK)
+		node_keep_kernel(n);
 	node_meta_put(n, NULL, NULL);
 	node_keep_layout(n);
 	event(&n->o, "disk", NULL, "installed", NULL, "image %s",
