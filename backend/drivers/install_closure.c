@@ -19,7 +19,7 @@ char *install_top(const char *init)
 	static const char end[] = "/init";
 	size_t len = strlen(init), n = sizeof(end) - 1, top = sizeof(STORE) - 1;
 
-	if (strncmp(init, STORE, top) != 0 || len <= n ||
+	if (strncmp(init, STORE, top) != 0 || len <= top + n ||
 	    !STREQ(init + len - n, end))
 		return NULL;
 	/* One name below the store, and a plain one. */

@@ -235,6 +235,8 @@ static void run(struct install *in, const char *doing, char **argv,
 	_cleanup_free_ char *text = xasprintf("$ %s\n", line);
 	int r;
 
+	if (in->ending)
+		return;
 	if (in->env->log)
 		in->env->log(in->env->owner, text, strlen(text));
 	in->doing = doing;

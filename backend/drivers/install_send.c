@@ -246,6 +246,8 @@ void install_run(struct install *in, const struct install_run *r)
 
 	free(in->what);
 	in->what = r->what;
+	if (in->ending)
+		return;
 	in->after = r->after;
 	in->line_output = r->output;
 	install_send_done(in);
