@@ -121,6 +121,14 @@ demo: ## three machines at ./cluster: install, build, boot, show
 demo-stop: ## all of the demo down, unmounted, nothing left running
 	@examples/demo stop $(BUILD)/rackfs
 
+scenario: ## three blank disks become a Raft cluster with TLS at ./cluster
+	@$(SUB) deps
+	@$(SUB) $(JOBS) all
+	@examples/scenario start $(BUILD)/rackfs
+
+scenario-stop: ## all of the scenario down, unmounted, nothing left running
+	@examples/scenario stop $(BUILD)/rackfs
+
 # Only TESTS="fs/spec vm/session" when given; COUNTS=FILE also gets the counts.
 check: ## install, build with sanitizers, run all tests (TESTS=... for some)
 	@$(SUB) deps
@@ -196,6 +204,6 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
 
 FORCE:
-.PHONY: FORCE all deps deps-tools demo demo-stop check bench debug all-tests fuzz lint \
-	format docs install uninstall clean help
+.PHONY: FORCE all deps deps-tools demo demo-stop scenario scenario-stop check \
+	bench debug all-tests fuzz lint format docs install uninstall clean help
 -include $(OBJ:.o=.d) $(FSOBJ:.o=.d) $(UNIT_BIN:=.d) $(TRY_BIN:=.d) $(FUZZ_BIN:=.d) $(GEN_BIN:=.d)
