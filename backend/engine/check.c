@@ -317,6 +317,8 @@ static void force_cluster(struct cluster *c, struct parsed *p)
 			continue;
 		document_force(o, q, xstrdup(o->spec_text), o->spec_len);
 	}
+	EACH_OBJECT (o, c, OBJECT_NODE)
+		mark_dirty(o);
 	if (c->observe_timer)
 		reconcile_start(c);
 }

@@ -103,6 +103,11 @@ void node_stages_follow(struct node *n)
 			to = n->tried.failed ? STAGE_FAILED : STAGE_RUNNING;
 		if (p->stage == STAGES && p->state != STATE_UP)
 			continue;
+		/* Done in the netboot run: the run from the disk does not do
+		 * it again. */
+		if (s == STAGE_INSTALL && n->meta.installed &&
+		    n->stages[s].state == STAGE_DONE)
+			continue;
 		node_stage_set(n, s, to);
 	}
 }

@@ -158,10 +158,24 @@ void begin_setup(struct node *n, bool look)
 	tls_prepare(n, certificate_ready, n);
 }
 
-/* Keeps what was seen to differ. */
-static void keep_drift(struct node *n, const struct setup_look *l)
+static bool known_drift(const struct node *n, const struct setup_item *item)
+{
+	for (size_t i = 0; i < n->n_drift; i++)
+		if (STREQ(n->drift[i].key, item->key) &&
+		    STREQ(n->drift[i].detail, item->detail))
+			return true;
+	return false;
+}
+
+/* Keeps what was seen to differ; what a look finds anew is an event. */
+static void keep_drift(struct node *n, const struct setup_look *l, bool look)
 {
 	bool had = n->n_drift > 0;
+
+	for (size_t i = 0; look && i < l->n_items; i++)
+		if (!known_drift(n, &l->items[i]))
+			event(&n->o, "drift", NULL, NULL, NULL, "%s: %s",
+			    l->items[i].key, l->items[i].detail);
 
 	node_drift_drop(n);
 	n->drift_seen = now_real();
@@ -188,14 +202,11 @@ void set_up(struct node *n, bool look)
 	}
 	if (look) {
 		n->setup_look = false;
-		keep_drift(n, &l);
+		keep_drift(n, &l, true);
 		for (int i = 0; i < SETUP_PARTS; i++)
 			n->parts[i] = l.differs[i] ? NO : YES;
-		for (size_t i = 0; i < l.n_items; i++)
-			event(&n->o, "drift", NULL, NULL, NULL, "%s: %s",
-			    l.items[i].key, l.items[i].detail);
 		return;
 	}
 	n->parts[n->doing_part] = YES;
-	keep_drift(n, &l);
+	keep_drift(n, &l, false);
 }
