@@ -415,7 +415,8 @@ static void change(char *text, const char *from, const char *to)
 	char *at;
 	CHECK(strstr(text, from) && strlen(from) == strlen(to));
 	while ((at = strstr(text, from)))
-		memcpy(at, to, strlen(to));
+		for (const char *c = to; *c; c++)
+			*at++ = *c;
 }
 
 /* As `ours`, seen from the system that was installed there: its kernel calls
@@ -481,7 +482,8 @@ static void seen_without_tools(void)
 	_cleanup_free_ char *text = installed();
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		char *at = strstr(text, cases[i].from);
-		CHECK(at != NULL);
+		if (!at)
+			abort(); /* tests/disk/ours.txt has it */
 		_cleanup_free_ char *bad =
 		    xasprintf("%.*s%s%s", (int)(at - text), text, cases[i].to,
 			at + strlen(cases[i].from));

@@ -37,8 +37,9 @@ __asm__(
 /* clang-format on */
 extern const uint8_t efi_start[0x400], efi_end[];
 
-#define FAT_SECTORS 16384 /* of 512 bytes, one a cluster: FAT16 */
-#define FAT_TABLE   64    /* sectors */
+#define SECTOR      512UL
+#define FAT_SECTORS 16384UL /* of 512 bytes, one a cluster: FAT16 */
+#define FAT_TABLE   64UL    /* sectors */
 #define FAT_DATA    (1 + FAT_TABLE + 1)
 
 static void le16(uint8_t *p, unsigned v)
@@ -60,15 +61,17 @@ static void fat_entry(
 /* EFI/BOOT/BOOTX64.EFI in a file system on the whole disk. */
 static void make_esp(const char *path)
 {
-	_cleanup_free_ uint8_t *b = xcalloc(FAT_SECTORS, 512);
+	_cleanup_free_ uint8_t *b = xcalloc(FAT_SECTORS, SECTOR);
 	static const unsigned chain[] = {
 	    0xfff8, 0xffff, 0xffff, 0xffff, 5, 0xffff};
+	static const uint8_t jump[] = {0xeb, 0x3c, 0x90};
+	static const char type[8] = {'F', 'A', 'T', '1', '6', ' ', ' ', ' '};
 	enum { FOLDER = 0x10, ARCHIVE = 0x20 };
-	uint8_t *root = b + (1 + FAT_TABLE) * 512;
-	uint8_t *efi = b + FAT_DATA * 512, *boot = efi + 512;
+	uint8_t *root = b + (1 + FAT_TABLE) * SECTOR;
+	uint8_t *efi = b + FAT_DATA * SECTOR, *boot = efi + SECTOR;
 
-	memcpy(b, "\xeb\x3c\x90mkfs    ", 11);
-	le16(b + 11, 512);
+	memcpy(b, jump, sizeof(jump));
+	le16(b + 11, SECTOR);
 	b[13] = 1; /* sectors a cluster */
 	le16(b + 14, 1);
 	b[16] = 1;        /* tables */
@@ -76,10 +79,10 @@ static void make_esp(const char *path)
 	le16(b + 19, FAT_SECTORS);
 	b[21] = 0xf8;
 	le16(b + 22, FAT_TABLE);
-	memcpy(b + 54, "FAT16   ", 8);
+	memcpy(b + 54, type, sizeof(type));
 	le16(b + 510, 0xaa55);
 	for (size_t i = 0; i < ARRAY_SIZE(chain); i++)
-		le16(b + 512 + 2 * i, chain[i]);
+		le16(b + SECTOR + 2 * i, chain[i]);
 	fat_entry(root, "EFI        ", FOLDER, 2, 0);
 	fat_entry(efi, ".          ", FOLDER, 2, 0);
 	fat_entry(efi + 32, "..         ", FOLDER, 0, 0);
@@ -87,10 +90,9 @@ static void make_esp(const char *path)
 	fat_entry(boot, ".          ", FOLDER, 3, 0);
 	fat_entry(boot + 32, "..         ", FOLDER, 2, 0);
 	fat_entry(boot + 64, "BOOTX64 EFI", ARCHIVE, 4, sizeof(efi_start));
-	memcpy(boot + 512, efi_start, sizeof(efi_start));
+	memcpy(boot + SECTOR, efi_start, sizeof(efi_start));
 	CHECK_INT(
-	    file_replace(AT_FDCWD, path, b, (size_t)FAT_SECTORS * 512, 0600),
-	    0);
+	    file_replace(AT_FDCWD, path, b, FAT_SECTORS * SECTOR, 0600), 0);
 }
 
 /* Its firmware finds a loader on the disk without any variable of an earlier
@@ -106,7 +108,7 @@ static void boots_by_uefi(void)
 		SKIP("ovmf is not installed");
 	}
 	make_esp(r.disk);
-	r.disks[0].size = FAT_SECTORS * 512;
+	r.disks[0].size = FAT_SECTORS * SECTOR;
 	r.slice.memory = 256 * MIB;
 	r.slice.identity = false;
 	r.slice.from_disk = true;
