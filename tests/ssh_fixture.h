@@ -34,6 +34,7 @@ static struct loop *loop;
 static pid_t sshd_pid;
 static uint16_t sshd_port;
 static const char *no_sshd = "sshd was not started";
+static const char *sshd_more = ""; /* lines of its configuration */
 
 static char *in_dir(const char *name)
 {
@@ -152,10 +153,10 @@ static void start_sshd(bool can_log_in)
 	    "PermitRootLogin prohibit-password\nMaxStartups 100\n"
 	    "LogLevel VERBOSE\n"
 	    /* bash would read the user's ~/.bashrc. */
-	    "SetEnv SHLVL=2\n",
+	    "SetEnv SHLVL=2\n%s",
 	    (unsigned)sshd_port, host_key, user_key,
 	    /* Without PAM a user's own sshd takes accounts for locked. */
-	    geteuid() == 0 ? "no" : "yes");
+	    geteuid() == 0 ? "no" : "yes", sshd_more);
 	CHECK_INT(file_replace(AT_FDCWD, conf, b.data, b.len, 0600), 0);
 	sshd_pid = start(argv, log);
 	/* The cases fail without it, and say so. */

@@ -211,10 +211,10 @@ static void the_limit_holds_while_the_session_is_busy(void)
 	struct ssh_job *busy;
 	struct tried t;
 
-	CHECK_INT(ssh_run(g,
-		      &(struct ssh_run){.argv = SH("sleep 3600"),
-			  .timeout = 3600 * USEC_PER_SEC},
-		      &busy, NULL),
+	CHECK_INT(
+	    ssh_run(g,
+		&(struct ssh_run){.argv = SH("exec sleep 20"), .timeout = LONG},
+		&busy, NULL),
 	    0);
 	t = knock((struct knock_options){
 	    .guest = g, .command = SH("true"), .timeout = 200 * USEC_PER_MSEC});

@@ -13,7 +13,7 @@ extern const struct network_driver network_vde, network_fake;
 extern const struct image_driver image_netboot, image_files, image_rootfs;
 extern const struct guest_driver guest_ssh, guest_fake;
 extern const struct disk_driver disk_guest, disk_fake;
-extern const struct setup_driver setup_fake;
+extern const struct setup_driver setup_guest, setup_fake;
 extern const struct probe_driver probe_ssh, probe_fake;
 extern const struct install_driver install_rootfs, install_closure,
     install_disk;

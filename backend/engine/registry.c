@@ -16,6 +16,7 @@ static const struct node_driver nodes[] = {
 	.install = {[IMAGE_ROOTFS] = &install_rootfs,
 	    [IMAGE_CLOSURE] = &install_closure,
 	    [IMAGE_DISK] = &install_disk},
+	.setup = &setup_guest,
 	.probe = &probe_ssh,
     },
     {

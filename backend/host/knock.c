@@ -184,13 +184,32 @@ static void on_job(int code, int status, const char *out, size_t out_len,
 		judge_answer(k);
 }
 
+/* SSH servers don't end the command of a channel that is closed: OpenSSH not
+ * for root, dropbear only its first process. */
+static const char end_in_time[] =
+    "command -v timeout >/dev/null || exec \"$@\"; "
+    "exec timeout -s KILL \"$0\" \"$@\"";
+
+static char **limited(const struct knock_options *o, char *const *argv)
+{
+	char **v = strv_new("sh", "-c", end_in_time, NULL);
+
+	strv_pushf(
+	    &v, "%llu", (unsigned long long)(o->timeout / USEC_PER_SEC + 1));
+	for (; *argv; argv++)
+		strv_push(&v, *argv);
+	return v;
+}
+
 static int ask_guest(struct knock *k, const struct knock_options *o,
     char *const *argv, struct err *err)
 {
+	_cleanup_strv_ char **v = k->command ? limited(o, argv) : NULL;
+
 	if (k->command)
 		return ssh_run(o->guest,
 		    &(struct ssh_run){
-			.argv = argv,
+			.argv = v,
 			.timeout = o->timeout,
 			.done = on_job,
 			.userdata = k,
