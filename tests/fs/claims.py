@@ -88,7 +88,10 @@ class Watches:
         data = os.read(self.fd, 1 << 16)
         while data:
             at, mask, _, length = struct.unpack_from("iIII", data)
-            self.rows[at].seen |= {k for k, v in EVENTS.items() if mask & v}
+            row = self.rows[at]
+            # Who watches a directory is told of its files as well.
+            if not (row.directory() and mask & 0xa):
+                row.seen |= {k for k, v in EVENTS.items() if mask & v}
             data = data[16 + length:]
         return True
 
@@ -114,13 +117,16 @@ def look(row):
 def write(path, text, flags=os.O_WRONLY | os.O_TRUNC):
     """False: refused."""
     fd = os.open(f"{M}/{path}", flags)
+    done = True
     try:
         os.write(fd, text.encode())
-        return True
     except OSError:
-        return False
-    finally:
-        os.close(fd)
+        done = False
+    try:
+        os.close(fd)  # tells of a refused document as well
+    except OSError:
+        done = False
+    return done
 
 
 def settle(node):
@@ -136,13 +142,16 @@ def story():
     yield os.mkdir(f"{M}/nodes/other")
     yield write("nodes/other/state", "up")
     yield write("spec", '{"name":"another","defaults":{"driver":"fake",'
-                        '"fake":{"delay":"10ms"}}}')
+                        '"fake":{"delay":"10ms"}},"checks":{"x":{'
+                        '"from":"node01","tcp":"node01:80","every":"1s"}}}')
     yield write("nodes/node01/state", "up")
     yield settle("node01")
     yield write("nodes/node01/state", "reboot")
     yield settle("node01")
     yield write("nodes/node01/disk", '{"size":"1G"}')
-    yield write("nodes/node01/spec", '{"cpus":2}')
+    yield write("nodes/node01/spec", '{"cpus":2,"tls":{},"run":{"x":{'
+                                     '"command":["/bin/true"]}}}')
+    yield settle("node01")
     yield write("nodes/node01/spec", "{no}")
     yield write("networks/lan/spec", '{"mtu":1400}')
     yield write("networks/lan/spec", "{no}")

@@ -180,7 +180,7 @@ device_of() { awk -v m="$M" '$5 == m { sub(".*:", "", $3); print $3 }' \
 # Machines go through the tree; what is left then by the pids of the launch
 # records below our own runtime directory, when they still run in its folders.
 cleanup() {
-	local pid device
+	local rc=$? pid device
 	trap - EXIT INT TERM HUP
 	if [ -n "$D" ] && ! gone "$D"; then
 		if timeout 5 cat "$M/state" >/dev/null 2>&1 && machines_run; then
@@ -205,8 +205,8 @@ cleanup() {
 		echo "# --- the end of the daemon's log:"
 		tail -n 40 "$T/daemon.log" | note
 	fi
-	[ $bad -eq 0 ]
-	exit
+	[ $bad -eq 0 ] || rc=1
+	exit $rc
 }
 # Of the machines and switches whose launch records are below our runtime
 # directory: processes that run in such a folder.
