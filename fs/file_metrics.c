@@ -33,6 +33,11 @@ enum family {
 	REACH_ROUND_TRIP,
 	REACH_MEASURED,
 	IMAGE_STATE,
+	CHECKS,
+	CHECK_PASSES,
+	NODE_DRIFT,
+	NODE_CERTIFICATE,
+	CLIENT_CERTIFICATE,
 	DAEMON_START,
 	DAEMON_CPU,
 	DAEMON_RESIDENT,
@@ -78,6 +83,16 @@ static const struct {
 	"When that was measured, since the epoch."},
     [IMAGE_STATE] = {"rackfs_image_state", "gauge",
 	"1 for the state that the image is in."},
+    [CHECKS] = {"rackfs_checks", "gauge", "Checks that give each result."},
+    [CHECK_PASSES] = {"rackfs_check_pass", "gauge",
+	"1 for a check that passes, 0 for one that fails; one that waits has "
+	"none."},
+    [NODE_DRIFT] = {"rackfs_node_drift", "gauge",
+	"Keys of the spec that differed when they were last looked at."},
+    [NODE_CERTIFICATE] = {"rackfs_node_certificate_end_time_seconds", "gauge",
+	"When the node's certificate runs out, since the epoch."},
+    [CLIENT_CERTIFICATE] = {"rackfs_client_certificate_end_time_seconds",
+	"gauge", "When the operator's certificate runs out, since the epoch."},
     [DAEMON_START] = {"process_start_time_seconds", "gauge",
 	"Start of the daemon, since the epoch."},
     [DAEMON_CPU] = {"process_cpu_seconds_total", "counter",
@@ -90,7 +105,8 @@ static const struct {
 
 struct metrics {
 	struct buf lines[FAMILIES];
-	const char *network; /* that is gone through */
+	uint64_t checks[CHECK_FAIL + 1]; /* by state */
+	const char *network;             /* that is gone through */
 };
 
 /* Names need no escapes in labels. */
@@ -163,6 +179,18 @@ static void stages(struct metrics *m, const struct node_view *v)
 	}
 }
 
+static void drift(struct metrics *m, struct object *o)
+{
+	struct drift_view d;
+	uint64_t seen, n = 0;
+
+	while (node_drift(o, n, &d, &seen))
+		n++;
+	if (seen)
+		sample(m, NODE_DRIFT, integer(n).text, "node=\"%s\"",
+		    object_name(o));
+}
+
 static void node(struct metrics *m, struct object *o)
 {
 	struct node_view v;
@@ -178,6 +206,21 @@ static void node(struct metrics *m, struct object *o)
 	sample(
 	    m, NODE_RESTARTS, integer(v.restarts).text, "node=\"%s\"", v.name);
 	stages(m, &v);
+	drift(m, o);
+	if (v.certificate_end)
+		sample(m, NODE_CERTIFICATE, seconds(v.certificate_end).text,
+		    "node=\"%s\"", v.name);
+}
+
+static void check(const struct check_view *v, void *metrics)
+{
+	struct metrics *m = metrics;
+
+	m->checks[v->state]++;
+	if (v->state == CHECK_WAITING)
+		return;
+	sample(m, CHECK_PASSES, v->state == CHECK_PASS ? "1" : "0",
+	    "name=\"%s\",node=\"%s\"", v->name, v->node ? v->node : "");
 }
 
 /* --- networks --- */
@@ -256,6 +299,12 @@ static void whole(struct metrics *m, struct cluster *c)
 		    node_state_name(s));
 	bare(m, SETTLED, v.settled ? "1" : "0");
 	bare(m, EVENTS, integer(v.seq).text);
+	cluster_checks(c, check, m);
+	for (int s = 0; s <= CHECK_FAIL; s++)
+		sample(m, CHECKS, integer(m->checks[s]).text, "state=\"%s\"",
+		    check_state_name((enum check_state)s));
+	if (v.certificate_end)
+		bare(m, CLIENT_CERTIFICATE, seconds(v.certificate_end).text);
 }
 
 /* As proc(5) has it: pages and clock ticks. */

@@ -130,6 +130,82 @@ static void disk(struct json_out *j, const struct node_view *v)
 	jout_close(j);
 }
 
+/* The system on the disk. */
+static void installed(struct json_out *j, const struct node_view *v)
+{
+	if (!v->installed) {
+		jout_string(j, "installed", NULL);
+		return;
+	}
+	jout_open(j, "installed");
+	jout_string(j, "kind", image_kind_name(v->installed_kind));
+	jout_string(j, "digest", v->installed);
+	jout_close(j);
+}
+
+static void volumes(struct json_out *j, const struct node_view *v)
+{
+	jout_open_list(j, "volumes");
+	for (size_t i = 0; i < v->n_volumes; i++) {
+		const struct volume_view *x = &v->volumes[i];
+
+		jout_open(j, NULL);
+		jout_string(j, "name", x->spec->name);
+		jout_number(j, "size", x->spec->size);
+		jout_string(
+		    j, "filesystem", filesystem_name(x->spec->filesystem));
+		jout_string(j, "mount", x->spec->mount);
+		jout_bool(j, "made", x->number != 0);
+		jout_string(j, "uuid", x->uuid[0] ? x->uuid : NULL);
+		jout_close(j);
+	}
+	jout_close_list(j);
+}
+
+/* What was seen to differ when files and services were last looked at. */
+static void drift(struct json_out *j, struct object *o)
+{
+	struct drift_view d;
+	uint64_t seen;
+	bool any = node_drift(o, 0, &d, &seen);
+
+	jout_open(j, "drift");
+	jout_time(j, "looked", seen);
+	jout_open_list(j, "differs");
+	for (size_t i = 0; any && node_drift(o, i, &d, &seen); i++) {
+		jout_open(j, NULL);
+		jout_string(j, "key", d.key);
+		said(j, "detail", d.detail);
+		jout_close(j);
+	}
+	jout_close_list(j);
+	jout_close(j);
+}
+
+static void check(const struct check_view *v, void *json)
+{
+	struct json_out *j = json;
+
+	jout_open(j, NULL);
+	jout_string(j, "name", v->name);
+	jout_string(j, "node", v->node);
+	jout_string(j, "state", check_state_name(v->state));
+	jout_time(j, "since", v->since);
+	said(j, "detail", v->detail);
+	jout_close(j);
+}
+
+static void tls(struct json_out *j, uint64_t end)
+{
+	if (!end) {
+		jout_string(j, "tls", NULL);
+		return;
+	}
+	jout_open(j, "tls");
+	jout_time(j, "not_after", end);
+	jout_close(j);
+}
+
 static void stages(struct json_out *j, const struct node_view *v)
 {
 	jout_open_list(j, "stages");
@@ -229,7 +305,16 @@ void render_node_status_json(const struct render *r, struct buf *ret)
 		disk(&j, &v);
 	else
 		jout_string(&j, "disk", NULL);
+	installed(&j, &v);
+	jout_bool(&j, "from_disk", v.from_disk);
+	volumes(&j, &v);
 	stages(&j, &v);
+	drift(&j, r->object);
+	jout_open_list(&j, "checks");
+	node_checks(r->object, check, &j);
+	jout_close_list(&j);
+	jout_strings(&j, "after", v.spec->after);
+	tls(&j, v.certificate_end);
 	if (v.template_reason)
 		said(&j, "template_reason", v.template_reason);
 	effective(&j, r->object, hidden_of_node(&v));
@@ -333,6 +418,10 @@ void render_cluster_status_json(const struct render *r, struct buf *ret)
 		jout_number(
 		    &j, node_state_name((enum node_state)s), v.counts[s]);
 	jout_close(&j);
+	jout_open_list(&j, "checks");
+	cluster_checks(r->cluster, check, &j);
+	jout_close_list(&j);
+	tls(&j, v.certificate_end);
 	each(&j, "nodes", r->cluster, OBJECT_NODE, node_in_short);
 	each(&j, "networks", r->cluster, OBJECT_NETWORK, network_in_short);
 	each(&j, "images", r->cluster, OBJECT_IMAGE, image_in_short);

@@ -22,6 +22,8 @@
 	"EINVAL: no such verb; EBUSY: not while it runs or is used; "          \
 	"ENOTEMPTY: the disk holds data"
 
+#define STATUS_ASPECTS (ASPECT_STATUS | ASPECT_CHECKS | ASPECT_PLAN)
+
 #define DIRECTORY(slot_, place_, name_, leads_, help_)                         \
 	{                                                                      \
 		.slot = (slot_), .place = (place_), .name = (name_),           \
@@ -71,15 +73,25 @@ const struct file files[] = {
 	"defaults of nodes"),
     STATE(3, PLACE_ROOT, "one word: up, converging, failed or down",
 	"up, down, off, reboot: for every node"),
-    TEXT(4, PLACE_ROOT, "status", ASPECT_STATUS, render_status,
-	"a line for each node, for people"),
-    TEXT(5, PLACE_ROOT, "status.json", ASPECT_STATUS,
+    TEXT(4, PLACE_ROOT, "status", STATUS_ASPECTS, render_status,
+	"a line for each node, for people; then one that begins with "
+	"`cluster:` for all of them"),
+    TEXT(5, PLACE_ROOT, "status.json", STATUS_ASPECTS | ASPECT_TLS,
 	render_cluster_status_json, "the same for programs"),
     STREAM(6, PLACE_ROOT, "events", ASPECT_EVENTS, STREAM_EVENTS,
 	"what has changed: a line of JSON each, numbered; follow it with "
 	"tail -f"),
     TEXT(7, PLACE_ROOT, "error", ASPECT_ERROR, render_error,
 	"the last refusal here (also of a mkdir or rmdir); empty: none"),
+    TEXT(33, PLACE_ROOT, "checks", ASPECT_CHECKS, render_checks,
+	"a line for each check and service: name, pass, fail or waiting, "
+	"since when, detail"),
+    TEXT(34, PLACE_ROOT, "plan", ASPECT_PLAN, render_plan,
+	"what would be done next, by node, and why; empty: there is nothing "
+	"to do"),
+    TEXT(35, PLACE_ROOT, "drift", ASPECT_DRIFT, render_drift,
+	"what differed from the specs when it was last looked at: node, key, "
+	"when, how; empty: nothing"),
     TEXT(8, PLACE_ROOT, "ssh_config", ASPECT_NAMES, render_ssh_config,
 	"ssh -F with this file reaches every node by its name"),
     TEXT(9, PLACE_ROOT, "known_hosts", ASPECT_NAMES, render_known_hosts,
@@ -94,7 +106,8 @@ const struct file files[] = {
 	.mode = 0444,
 	.kind = FILE_TEXT,
 	.aspects = ASPECT_OBSERVED | ASPECT_PROGRESS | ASPECT_PORTS |
-		   ASPECT_REACH | ASPECT_STATUS | ASPECT_EVENTS,
+		   ASPECT_REACH | ASPECT_STATUS | ASPECT_EVENTS |
+		   ASPECT_CHECKS | ASPECT_TLS,
 	.render = render_metrics,
 	.touch = network_touch_ports,
 	.timed = true,
@@ -104,6 +117,16 @@ const struct file files[] = {
     TEXT(27, PLACE_ROOT, "timeline.svg", ASPECT_PROGRESS | ASPECT_LINKS,
 	render_timeline,
 	"a drawing of what each node spent its time on, by stages"),
+    TEXT(36, PLACE_ROOT, "ca.crt", ASPECT_TLS, render_ca,
+	"the certificate authority of the cluster (PEM); empty while no node "
+	"asks for tls"),
+    {.slot = 37,
+	.place = PLACE_ROOT,
+	.name = "client",
+	.mode = 0700,
+	.kind = FILE_DIRECTORY,
+	.leads = PLACE_CLIENT,
+	.help = "what the operator's programs show to the nodes"},
     DIRECTORY(11, PLACE_ROOT, "wait", PLACE_WAIT, "files that wait"),
     DIRECTORY(12, PLACE_ROOT, "networks", PLACE_NETWORKS,
 	"mkdir makes a network, rmdir removes it"),
@@ -131,6 +154,17 @@ const struct file files[] = {
 		"state word",
 	.errors = "EIO: it failed; EINTR; EAGAIN with O_NONBLOCK; ENODEV: "
 		  "it was removed"},
+
+    TEXT(38, PLACE_CLIENT, "cert.pem", ASPECT_TLS, render_client_certificate,
+	"the operator's certificate, by that authority"),
+    {.slot = 39,
+	.place = PLACE_CLIENT,
+	.name = "key.pem",
+	.mode = 0400,
+	.kind = FILE_TEXT,
+	.aspects = ASPECT_TLS,
+	.render = render_client_key,
+	.help = "its private key"},
 
     EACH(0, PLACE_NETWORKS, OBJECT_NETWORK, PLACE_NETWORK,
 	"an L2 network: one switch"),
@@ -210,6 +244,7 @@ const size_t n_files = ARRAY_SIZE(files);
 static const enum object_kind owners[] = {
     [PLACE_ROOT] = OBJECT_CLUSTER,
     [PLACE_WAIT] = OBJECT_CLUSTER,
+    [PLACE_CLIENT] = OBJECT_CLUSTER,
     [PLACE_NETWORKS] = OBJECT_CLUSTER,
     [PLACE_IMAGES] = OBJECT_CLUSTER,
     [PLACE_NODES] = OBJECT_CLUSTER,

@@ -16,6 +16,7 @@
 enum place {
 	PLACE_ROOT,
 	PLACE_WAIT,
+	PLACE_CLIENT,
 	PLACE_NETWORKS,
 	PLACE_IMAGES,
 	PLACE_NODES,
@@ -126,6 +127,15 @@ void render_metrics(const struct render *r, struct buf *ret);
 void render_topology(const struct render *r, struct buf *ret);
 /* file_timeline.c */
 void render_timeline(const struct render *r, struct buf *ret);
+/* file_checks.c */
+void render_checks(const struct render *r, struct buf *ret);
+/* file_plan.c */
+void render_plan(const struct render *r, struct buf *ret);
+void render_drift(const struct render *r, struct buf *ret);
+/* file_tls.c */
+void render_ca(const struct render *r, struct buf *ret);
+void render_client_certificate(const struct render *r, struct buf *ret);
+void render_client_key(const struct render *r, struct buf *ret);
 /* file_network.c */
 void render_ports(const struct render *r, struct buf *ret);
 void render_reach(const struct render *r, struct buf *ret);

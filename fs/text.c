@@ -99,3 +99,13 @@ uint64_t text_real(uint64_t mono_usec)
 	real = now_real() / 1000;
 	return (real + mono_usec / 1000 - mono) * 1000;
 }
+
+const char *text_day(uint64_t real_usec, char ret[32])
+{
+	if (!real_usec)
+		return "-";
+	format_time(real_usec, ret);
+	ret[19] = 'Z'; /* whole seconds */
+	ret[20] = '\0';
+	return ret;
+}

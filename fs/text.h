@@ -26,6 +26,9 @@ void text_print(struct text_table *t, struct buf *ret);
 
 /* CLOCK_REALTIME of a CLOCK_MONOTONIC usec; 0 for 0 and USEC_NEVER. */
 uint64_t text_real(uint64_t mono_usec);
+/* "2026-01-31T12:00:00Z" of a CLOCK_REALTIME usec, "-" for 0; ret: as
+ * format_time() wants it. */
+const char *text_day(uint64_t real_usec, char ret[32]);
 /* One line: newlines become blanks, control bytes are escaped. */
 void text_line(struct buf *ret, const char *s);
 

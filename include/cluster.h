@@ -165,6 +165,12 @@ struct nic_view {
 	bool plugged;
 };
 
+struct volume_view {
+	const struct volume_spec *spec;
+	unsigned number;  /* part of its serial; 0: not made yet */
+	const char *uuid; /* of its file system; "" when not made yet */
+};
+
 /* Pointers are borrowed until the loop runs again. */
 struct node_view {
 	const char *name;
@@ -179,7 +185,13 @@ struct node_view {
 	struct guest_look guest;
 	struct disk_look disk;
 	bool disk_laid_out, disk_used;
-	const char *disk_uuid;            /* or NULL */
+	const char *disk_uuid; /* or NULL */
+	struct volume_view volumes[VOLUMES_MAX];
+	size_t n_volumes;
+	const char *installed; /* digest of the system on the disk, or NULL */
+	enum image_kind installed_kind;
+	bool from_disk;           /* the present run was started from there */
+	uint64_t certificate_end; /* CLOCK_REALTIME usec; 0: there is none */
 	struct stage_view stages[STAGES]; /* those that the spec asks for */
 	size_t n_stages;
 	const char *failed_stage; /* NULL: not failed */
@@ -257,6 +269,8 @@ struct cluster_view {
 	/* PEM: the authority, the operator's certificate and key; "" while no
 	 * node asks for one. */
 	const char *tls[TLS_TEXTS];
+	uint64_t certificate_end; /* of the operator's; CLOCK_REALTIME usec */
+	bool repair;              /* on_drift */
 };
 void cluster_view(struct cluster *c, struct cluster_view *ret);
 
@@ -274,6 +288,10 @@ struct check_view {
 };
 /* Those of the cluster in the order of its spec, then by node and service. */
 void cluster_checks(struct cluster *c,
+    void (*fn)(const struct check_view *v, void *userdata), void *userdata);
+
+/* The same of one node's services. */
+void node_checks(struct object *o,
     void (*fn)(const struct check_view *v, void *userdata), void *userdata);
 
 /* What differed from the specs when it was last looked at, and what would be

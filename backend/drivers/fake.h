@@ -63,6 +63,9 @@ char *fake_path(const char *dir, const char *name);
 /* A guest that was told to power off leaves this in the runtime directory for
  * its machine. */
 #define FAKE_POWEROFF "fake-poweroff"
+/* In the runtime directory: keys of the spec, one a line, whose things somebody
+ * changed in the guest.  Looks find them; putting them right removes them. */
+#define FAKE_DRIFT "fake-drift"
 /* In the state directory: what is set up; it goes with the disk. */
 #define FAKE_SETUP "fake-setup"
 

@@ -3,12 +3,14 @@
  * What is set up in a fake machine: nothing but digests of what each part was
  * last put right with, in a file of the state directory.  A part differs until
  * it was ensured with just that; an item is told for each of its entries.  A
- * system without services is one in memory: it forgets with its run.
+ * system without services is one in memory: it forgets with its run.  What a
+ * test says that somebody changed (FAKE_DRIFT) differs until it is put right.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "drivers/fake.h"
 
@@ -132,9 +134,8 @@ static int record_read(
 	memset(ret, 0, SETUP_PARTS * sizeof(*ret));
 	if (r < 0 && r != -ENOENT)
 		return err_errno(err, r, "%s can't be read", path);
-	sscanf(buf_str(&text),
-	    "%" SCNu64 " %" SCNx64 " %" SCNx64 " %" SCNx64, &launch,
-	    &ret[SETUP_FILES], &ret[SETUP_RUN], &ret[SETUP_SERVICES]);
+	sscanf(buf_str(&text), "%" SCNu64 " %" SCNx64 " %" SCNx64 " %" SCNx64,
+	    &launch, &ret[SETUP_FILES], &ret[SETUP_RUN], &ret[SETUP_SERVICES]);
 	r = fake_record_read(s->env, &run, err);
 	if (r == 0 && s->in_memory && launch != run.launch)
 		memset(ret, 0, SETUP_PARTS * sizeof(*ret));
@@ -158,7 +159,53 @@ static int record_write(
 	return r < 0 ? err_errno(err, r, "%s can't be written", path) : 0;
 }
 
-static void add_item(struct setup *s, enum setup_part part, const char *key)
+/* --- what somebody changed in the guest ----------------------------------- */
+
+static int drift_read(const struct setup *s, char ***ret, struct err *err)
+{
+	_cleanup_free_ char *path = fake_path(s->env->runtime_dir, FAKE_DRIFT);
+	_cleanup_buf_ struct buf text = {0};
+	char *line, *state = NULL;
+	int r = file_read(AT_FDCWD, path, RECORD_MAX, &text);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return err_errno(err, r, "%s can't be read", path);
+	for (line = text.data ? strtok_r(text.data, "\n", &state) : NULL; line;
+	     line = strtok_r(NULL, "\n", &state))
+		strv_push(ret, line);
+	return 0;
+}
+
+static bool has(char *const *list, const char *s)
+{
+	for (; list && *list; list++)
+		if (STREQ(*list, s))
+			return true;
+	return false;
+}
+
+/* What was changed of this part is as it should be again. */
+static int drift_mend(
+    const struct setup *s, enum setup_part part, struct err *err)
+{
+	_cleanup_free_ char *path = fake_path(s->env->runtime_dir, FAKE_DRIFT);
+	_cleanup_strv_ char **drift = NULL;
+	_cleanup_buf_ struct buf left = {0};
+	int r = drift_read(s, &drift, err);
+
+	if (r < 0 || !drift)
+		return r;
+	for (char **d = drift; *d; d++)
+		if (!has(s->keys[part], *d))
+			buf_printf(&left, "%s\n", *d);
+	r = file_replace(AT_FDCWD, path, buf_str(&left), left.len, 0600);
+	return r < 0 ? err_errno(err, r, "%s can't be written", path) : 0;
+}
+
+static void add_item(
+    struct setup *s, enum setup_part part, const char *key, const char *detail)
 {
 	struct setup_item *i;
 
@@ -167,25 +214,29 @@ static void add_item(struct setup *s, enum setup_part part, const char *key)
 	i = &s->items[s->look.n_items++];
 	*i = (struct setup_item){.part = part};
 	snprintf(i->key, sizeof(i->key), "%s", key);
-	snprintf(i->detail, sizeof(i->detail), "not set up");
+	snprintf(i->detail, sizeof(i->detail), "%s", detail);
 }
 
 static int see(struct setup *s, struct err *err)
 {
 	uint64_t is[SETUP_PARTS];
+	_cleanup_strv_ char **drift = NULL;
 	int r = record_read(s, is, err);
 
+	if (r == 0)
+		r = drift_read(s, &drift, err);
 	if (r < 0)
 		return r;
 	s->look = (struct setup_look){.known = true};
 	for (enum setup_part p = 0; p < SETUP_PARTS; p++) {
-		char **keys = s->keys[p];
+		bool right = is[p] == s->wanted[p];
 
-		if (!keys || is[p] == s->wanted[p])
-			continue;
-		s->look.differs[p] = true;
-		for (; *keys; keys++)
-			add_item(s, p, *keys);
+		for (char **key = s->keys[p]; key && *key; key++) {
+			if (right && !has(drift, *key))
+				continue;
+			s->look.differs[p] = true;
+			add_item(s, p, *key, right ? "changed" : "not set up");
+		}
 	}
 	s->look.items = s->items;
 	return 0;
@@ -221,7 +272,22 @@ static int ensure_end(void *self, struct err *err)
 	is[s->part] = s->wanted[s->part];
 	if (r == 0)
 		r = record_write(s, is, err);
+	if (r == 0)
+		r = drift_mend(s, s->part, err);
 	return r < 0 ? r : see(s, err);
+}
+
+/* Host files are there, as for a real machine; what they say is not read. */
+static int sources(const struct setup_slice *slice, struct err *err)
+{
+	for (size_t i = 0; i < slice->n_files; i++) {
+		const struct setup_file *f = &slice->files[i];
+
+		if (f->source && access(f->source, R_OK) < 0)
+			return err_errno(err, -errno, "%s: can't read %s",
+			    f->key, f->source);
+	}
+	return 0;
 }
 
 static int fake_ensure(void *self, enum setup_part part,
@@ -232,8 +298,9 @@ static int fake_ensure(void *self, enum setup_part part,
 	take_slice(s, slice);
 	s->part = part;
 	s->failure = ERR_INIT;
-	s->fails =
-	    fake_fails(s->env, slice->fake, part_stages[part], &s->failure) < 0;
+	s->fails = fake_fails(s->env, slice->fake, part_stages[part],
+		       &s->failure) < 0 ||
+		   (part == SETUP_FILES && sources(slice, &s->failure) < 0);
 	return fake_begin(&s->task, s->env->loop, fake_delay(slice->fake),
 	    ensure_end, s, op, err);
 }

@@ -309,6 +309,7 @@ static void force_cluster(struct cluster *c, struct parsed *p)
 	if (c->loading)
 		return;
 	checks_follow_cluster(c);
+	touch(&c->o, ASPECT_PLAN); /* on_drift */
 	EACH_OBJECT (o, c, OBJECT_NODE) {
 		struct parsed *q = NULL;
 
@@ -467,4 +468,5 @@ void node_compare_specs(struct node *n)
 			    EFFECT_WIPE, keep_disk_key, &n->wipe_required);
 	}
 	touch(&n->o, ASPECT_OBSERVED);
+	touch(&n->o.c->o, ASPECT_PLAN);
 }

@@ -436,28 +436,33 @@ const char *check_state_name(enum check_state s)
 	return names[s];
 }
 
+static void views(const struct check_item *i,
+    void (*fn)(const struct check_view *v, void *userdata), void *userdata)
+{
+	for (; i; i = i->next) {
+		const struct check_view v = {
+		    .name = i->name,
+		    .node = i->node ? i->node->o.name : NULL,
+		    .state = i->state,
+		    .since = i->since,
+		    .checked = i->checked,
+		    .detail = i->detail,
+		};
+
+		fn(&v, userdata);
+	}
+}
+
+void node_checks(struct object *o,
+    void (*fn)(const struct check_view *v, void *userdata), void *userdata)
+{
+	views(as_node(o)->checks, fn, userdata);
+}
+
 void cluster_checks(struct cluster *c,
     void (*fn)(const struct check_view *v, void *userdata), void *userdata)
 {
-	struct object *o = NULL;
-	struct check_item *i = c->checks;
-
-	for (;;) {
-		for (; i; i = i->next) {
-			const struct check_view v = {
-			    .name = i->name,
-			    .node = i->node ? i->node->o.name : NULL,
-			    .state = i->state,
-			    .since = i->since,
-			    .checked = i->checked,
-			    .detail = i->detail,
-			};
-
-			fn(&v, userdata);
-		}
-		o = cluster_next(c, OBJECT_NODE, o ? o->number : 0);
-		if (!o)
-			return;
-		i = as_node(o)->checks;
-	}
+	views(c->checks, fn, userdata);
+	EACH_OBJECT (o, c, OBJECT_NODE)
+		views(as_node(o)->checks, fn, userdata);
 }

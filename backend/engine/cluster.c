@@ -248,7 +248,8 @@ static void removed(int code, const struct err *err, void *userdata)
 		remove_tree(AT_FDCWD, run);
 		names_changed(c);
 		touch(&c->o, ASPECT_STATUS | ASPECT_SETTLED | ASPECT_OBSERVED |
-				 ASPECT_PROGRESS | ASPECT_LINKS);
+				 ASPECT_PROGRESS | ASPECT_LINKS | ASPECT_PLAN |
+				 ASPECT_DRIFT | ASPECT_CHECKS);
 		object_forget(o);
 	}
 	m->reply(code, err, m->userdata);

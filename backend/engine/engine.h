@@ -151,7 +151,8 @@ struct node {
 	bool had_files; /* in this run there were files: some may have to go */
 	struct setup_item *drift; /* what differed, as last seen */
 	size_t n_drift;
-	uint64_t drift_seen; /* CLOCK_REALTIME usec; 0: never */
+	uint64_t drift_seen;      /* CLOCK_REALTIME usec; 0: never */
+	uint64_t certificate_end; /* CLOCK_REALTIME usec; 0: not known */
 
 	/* history (runtime directory) */
 	struct plan_history tried;
@@ -301,6 +302,7 @@ struct cluster {
 	bool loading;
 	bool tls_wanted;
 	struct buf tls[TLS_TEXTS]; /* PEM, "" while there is none */
+	uint64_t certificate_end;  /* of the operator's */
 	struct loop_source *tls_timer;
 	struct check_item *checks;
 };
@@ -586,6 +588,9 @@ void slice_machine(
 /* Numbers and uuids for volumes of the spec that have none; true when there
  * were such. */
 bool node_number_volumes(struct node *n);
+/* Of a volume that ever was, or NULL. */
+const struct volume_record *volume_record(
+    const struct node *n, const char *name);
 void slice_guest(struct node *n, struct guest_slice *ret,
     struct guest_nic *nics, const char *host_key);
 char *node_disk_path(const struct node *n, enum disk_format *ret);

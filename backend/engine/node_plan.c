@@ -251,6 +251,7 @@ void node_fail(struct node *n, enum stage stage, const char *sentence)
 	object_logf(
 	    &n->o, "failed: %s: %s", stage_name(stage), n->failed_sentence);
 	touch(&n->o, ASPECT_ERROR | ASPECT_OBSERVED);
+	touch(&n->o.c->o, ASPECT_PLAN);
 	history_save(n);
 	if (n->stages && n->stages[stage].state == STAGE_RUNNING)
 		node_stage_set(n, stage, STAGE_FAILED);

@@ -239,15 +239,19 @@ static void observe_all(void *userdata)
 	EACH_OBJECT (o, c, OBJECT_NODE) {
 		struct node *n = as_node(o);
 
-		if (n->plan.state != STATE_UP || !n->plan.settled ||
-		    n->driver->virtual)
+		if (n->plan.state != STATE_UP || !n->plan.settled)
 			continue;
-		n->periodic = true;
-		n->guest_right = NO; /* it is looked at, and put right */
-		if (n->disk_look)
-			n->disk_look->content = DISK_UNKNOWN;
 		for (int i = 0; i < SETUP_PARTS; i++)
 			n->setup_look |= node_has_setup(n, i, false);
+		if (n->driver->virtual && !n->setup_look)
+			continue;
+		n->periodic = true;
+		if (!n->driver->virtual) {
+			/* It is looked at, and put right. */
+			n->guest_right = NO;
+			if (n->disk_look)
+				n->disk_look->content = DISK_UNKNOWN;
+		}
 		mark_dirty(o);
 	}
 	loop_timer_set(

@@ -387,5 +387,7 @@ void node_setup_forget(struct node *n)
 	node_setup_due(n);
 	n->setup_look = n->had_files = false;
 	n->copied = UNKNOWN;
+	if (n->n_drift && !n->o.gone)
+		touch(&n->o.c->o, ASPECT_DRIFT | ASPECT_PLAN);
 	node_drift_drop(n);
 }

@@ -79,7 +79,7 @@ void slice_space_done(struct slice_space *sp)
 	sp->n_texts = 0;
 }
 
-static const struct volume_record *volume_record(
+const struct volume_record *volume_record(
     const struct node *n, const char *name)
 {
 	for (size_t i = 0; i < n->meta.n_volumes; i++)

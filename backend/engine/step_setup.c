@@ -176,7 +176,6 @@ static void keep_drift(struct node *n, const struct setup_look *l, bool look)
 		if (!known_drift(n, &l->items[i]))
 			event(&n->o, "drift", NULL, NULL, NULL, "%s: %s",
 			    l->items[i].key, l->items[i].detail);
-
 	node_drift_drop(n);
 	n->drift_seen = now_real();
 	if (l->n_items) {
@@ -184,9 +183,9 @@ static void keep_drift(struct node *n, const struct setup_look *l, bool look)
 		memcpy(n->drift, l->items, l->n_items * sizeof(*n->drift));
 		n->n_drift = l->n_items;
 	}
+	touch(&n->o, ASPECT_OBSERVED);
 	if (had || n->n_drift)
-		touch(&n->o, ASPECT_OBSERVED);
-	touch(&n->o.c->o, ASPECT_DRIFT);
+		touch(&n->o.c->o, ASPECT_DRIFT | ASPECT_PLAN);
 }
 
 void set_up(struct node *n, bool look)

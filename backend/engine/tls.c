@@ -30,9 +30,20 @@ struct tls_job {
 	size_t n_ips;
 	unsigned days;
 	bool made, client_made; /* out: something is new */
+	uint64_t end;           /* out: when the node's runs out */
 	store_done_fn done;
 	void *userdata;
 };
+
+/* When a certificate runs out, CLOCK_REALTIME usec; 0: not known. */
+static uint64_t end_of(const char *pem)
+{
+	int64_t end;
+
+	if (pki_not_after(pem, &end, NULL) < 0 || end < 0)
+		return 0;
+	return (uint64_t)end * USEC_PER_SEC;
+}
 
 static int run(void *userdata, struct err *err)
 {
@@ -69,6 +80,12 @@ static int run(void *userdata, struct err *err)
 	if (r >= 0 && j->n)
 		r = pki_issue_ensure(crt, key, j->crt, j->key, &node, now, err);
 	j->made = r > 0;
+	if (r >= 0 && j->n) {
+		_cleanup_buf_ struct buf pem = {0};
+
+		if (file_read(AT_FDCWD, j->crt, PEM_MAX, &pem) == 0)
+			j->end = end_of(buf_str(&pem));
+	}
 	return MIN(r, 0);
 }
 
@@ -101,6 +118,7 @@ static void load_client(struct cluster *c, const char *dir)
 		buf_clear(&c->tls[i]);
 		(void)file_read(AT_FDCWD, path, PEM_MAX, &c->tls[i]);
 	}
+	c->certificate_end = end_of(buf_str(&c->tls[TLS_CERT]));
 	touch(&c->o, ASPECT_TLS);
 }
 
@@ -115,6 +133,10 @@ static void ended(int code, const struct err *err, void *userdata)
 		log_error("tls: %s", err_text(err));
 	else if (j->client_made || !c->tls[TLS_CA].len)
 		load_client(c, j->dir);
+	if (code == 0 && j->n && j->n->certificate_end != j->end) {
+		j->n->certificate_end = j->end;
+		touch(&j->n->o, ASPECT_OBSERVED);
+	}
 	if (code == 0 && j->made && j->n && !j->n->o.gone)
 		event(&j->n->o, "certificate", NULL, NULL, NULL,
 		    "made for %u days", j->days);

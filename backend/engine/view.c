@@ -69,6 +69,21 @@ static void view_nics(const struct node *n, struct node_view *v)
 	}
 }
 
+static void view_volumes(const struct node *n, struct node_view *v)
+{
+	v->n_volumes = n->spec->n_volumes;
+	for (size_t i = 0; i < v->n_volumes; i++) {
+		const struct volume_record *r =
+		    volume_record(n, n->spec->volumes[i].name);
+
+		v->volumes[i] = (struct volume_view){
+		    .spec = &n->spec->volumes[i],
+		    .number = r ? r->number : 0,
+		    .uuid = r ? r->uuid : "",
+		};
+	}
+}
+
 /* Why it does what it does, what it waits for, until when. */
 static void view_reason(const struct node *n, struct node_view *v)
 {
@@ -101,6 +116,10 @@ void node_view(struct object *o, struct node_view *ret)
 	    .disk_laid_out = n->meta.laid_out,
 	    .disk_used = n->meta.disk_used,
 	    .disk_uuid = n->meta.disk ? n->meta.disk->uuid : NULL,
+	    .installed = n->meta.installed,
+	    .installed_kind = n->meta.installed_kind,
+	    .from_disk = node_runs_disk(n),
+	    .certificate_end = n->spec->tls.present ? n->certificate_end : 0,
 	    .refused = o->refused,
 	    .restarts = n->tried.restarts,
 	    .settled = object_settled(o),
@@ -125,6 +144,7 @@ void node_view(struct object *o, struct node_view *ret)
 	}
 	view_stages(n, ret);
 	view_nics(n, ret);
+	view_volumes(n, ret);
 	view_reason(n, ret);
 }
 
@@ -228,6 +248,8 @@ void cluster_view(struct cluster *c, struct cluster_view *ret)
 	    .key_file = c->key_file,
 	    .known_hosts_file = c->known_hosts,
 	    .seq = c->seq,
+	    .certificate_end = c->certificate_end,
+	    .repair = c->spec->on_drift == DRIFT_REPAIR,
 	};
 	memcpy(ret->counts, c->in_state, sizeof(ret->counts));
 	for (int i = 0; i < TLS_TEXTS; i++)
