@@ -66,6 +66,7 @@ struct plan_desired {
 	bool disk;           /* a layout is asked for */
 	enum install_way install;
 	enum boot_from from;
+	bool disk_marks; /* a system on the disk marks its boot as well */
 	bool image_disk; /* the boot image is needed to start from the disk */
 	bool setup[SETUP_PARTS];   /* there is something of this part */
 	bool offline[SETUP_PARTS]; /* ... to be written before the first boot

@@ -19,7 +19,7 @@
 #include "drivers/drivers.h"
 #include "drivers/guest_ssh.h"
 
-#define LOGIN_TIMEOUT (30 * USEC_PER_SEC)
+#define LOGIN_TIMEOUT (60 * USEC_PER_SEC)
 #define LOGIN_AGAIN   (250 * USEC_PER_MSEC)
 #define TELL_EVERY    USEC_PER_SEC
 

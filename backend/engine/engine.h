@@ -388,6 +388,8 @@ enum install_way node_install_way(const struct node *n);
 const struct install_driver *node_install_driver(const struct node *n);
 bool node_starts_disk(const struct node *n); /* at its next start */
 bool node_runs_disk(const struct node *n);   /* its present run */
+/* The system on its disk says on the console when SSH listens. */
+bool node_marks_disk(const struct node *n);
 bool node_installing(const struct node *n);  /* its next run is to install */
 /* What a kernel is told to run the installed system; owned. */
 char *node_disk_cmdline(const struct node *n);

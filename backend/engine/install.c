@@ -65,6 +65,12 @@ bool node_runs_disk(const struct node *n)
 	       n->started_launch == n->machine_look.launch;
 }
 
+bool node_marks_disk(const struct node *n)
+{
+	return n->spec->install.present && !n->driver->virtual &&
+	       system_kind(n) == IMAGE_ROOTFS;
+}
+
 bool node_installing(const struct node *n)
 {
 	return !n->meta.installed && !node_starts_disk(n) &&

@@ -26,6 +26,7 @@ struct plan_desired node_desired(const struct node *n)
 			  way == INSTALL_GUEST &&
 			  s->boot_firmware == FIRMWARE_DIRECT,
 	    .install = way,
+	    .disk_marks = node_marks_disk(n),
 	    .from = s->boot_from,
 	    .services = s->n_services > 0,
 	    .repair = n->o.c->spec->on_drift == DRIFT_REPAIR,

@@ -13,7 +13,7 @@ static bool stage_wanted(const struct plan_desired *d, enum stage s)
 	case STAGE_NETWORK:
 		return d->network;
 	case STAGE_BOOT:
-		return d->identity;
+		return d->identity || d->disk_marks;
 	case STAGE_MACHINE:
 	case STAGE_SSH:
 		return true;

@@ -36,6 +36,10 @@ const char *step_name(enum step s)
 	return s < STEPS ? step_names[s] : "?";
 }
 
+/* Then SSH is tried although an installed system has not said that its own
+ * listens: each try costs a booting guest something. */
+#define DISK_MARK_WAIT (90 * USEC_PER_SEC)
+
 struct input {
 	const struct plan_desired *d;
 	const struct plan_observed *o;
@@ -217,7 +221,16 @@ static bool plan_boot(struct plan *p, const struct input *in)
 	uint64_t deadline = later(o->started, in->d->boot_timeout);
 	uint64_t silent = USEC_NEVER;
 
-	if (!in->d->identity || o->from_disk || o->marked || o->connected)
+	if (o->marked || o->connected)
+		return false;
+	if (o->from_disk) {
+		/* A system of the user's may never say so. */
+		uint64_t patience = later(o->started, DISK_MARK_WAIT);
+
+		return in->d->disk_marks && in->now < patience &&
+		       await(p, STAGE_BOOT, "the system to boot", patience);
+	}
+	if (!in->d->identity)
 		return false;
 	if (in->d->boot_silence)
 		silent =

@@ -175,6 +175,25 @@ static void add_hosts(struct node *n, struct setup_list *l)
 	add_text(l, "hosts", "/etc/hosts", &l->hosts);
 }
 
+/* SSH is not tried while the system boots: it says when SSH listens. */
+static void add_mark(struct setup_list *l)
+{
+	static const char unit[] =
+	    "[Unit]\nDescription=Tell rackfs that SSH listens\n"
+	    "After=ssh.service sshd.service ssh.socket\n\n"
+	    "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+	    "ExecStart=/bin/sh -c 'echo " MARK_READY " >/dev/ttyS0'\n\n"
+	    "[Install]\nWantedBy=multi-user.target\n";
+	static const char path[] = "/etc/systemd/system/rackfs-ready.service";
+
+	setup_add(
+	    l, "boot mark", path, unit, sizeof(unit) - 1, 0644, "root:root");
+	setup_add(l, "boot mark",
+	    "/etc/systemd/system/multi-user.target.wants/rackfs-ready.service",
+	    path, sizeof(path) - 1, 0777, "root:root")
+	    ->link = true;
+}
+
 static int add_identity(struct node *n, struct setup_list *l, struct err *err)
 {
 	_cleanup_buf_ struct buf b = {0};
@@ -196,6 +215,8 @@ static int add_identity(struct node *n, struct setup_list *l, struct err *err)
 		     "$TERM\n");
 	add_text(l, "console",
 	    "/etc/systemd/system/serial-getty@ttyS0.service.d/rackfs.conf", &b);
+	if (node_marks_disk(n))
+		add_mark(l);
 	return add_keys(n, l, err);
 }
 

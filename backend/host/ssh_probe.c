@@ -4,7 +4,8 @@
  * QEMU's user network accepts a connection before the guest listens, and such
  * a one may stay silent for ever: so another is tried soon.  A slow guest may
  * need longer for its banner than we wait before that, so the last few tries
- * stay open, and whichever is answered first counts.
+ * stay open, and whichever is answered first counts.  Each that stays silent
+ * makes the next ones more patient: every try is work for the guest.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -16,7 +17,8 @@
 
 #include "host/ssh.h"
 
-#define BANNER_WAIT (500 * USEC_PER_MSEC)
+#define BANNER_WAIT (500 * USEC_PER_MSEC) /* at first */
+#define BANNER_LONG (10 * USEC_PER_SEC)   /* at most */
 #define RETRY_WAIT  (100 * USEC_PER_MSEC)
 #define TRIES_MAX   3   /* tries at once */
 #define BANNER_MAX  512 /* bytes before which "SSH-" must begin a line */
@@ -39,6 +41,7 @@ struct ssh_probe {
 	struct sockaddr_storage address;
 	socklen_t address_len;
 	unsigned tries;
+	uint64_t wait;  /* for the banner of the next try */
 	char last[128]; /* how the last one ended */
 	struct try open[TRIES_MAX];
 };
@@ -155,11 +158,12 @@ static void on_timer(void *userdata)
 	for (size_t i = 0; i < TRIES_MAX; i++)
 		if (p->open[i].fd >= 0)
 			snprintf(p->last, sizeof(p->last), "%s",
-			    p->open[i].connected
-				? "accepted, but no SSH banner in 0.5 s"
-				: "no connection in 0.5 s");
+			    p->open[i].connected ? "accepted, but no SSH banner"
+						 : "no connection");
+	if (t->fd >= 0)
+		p->wait = MIN(p->wait * 5 / 4, BANNER_LONG);
 	try_close(t);
-	loop_timer_set(p->timer, now_mono() + BANNER_WAIT + RETRY_WAIT);
+	loop_timer_set(p->timer, now_mono() + p->wait + RETRY_WAIT);
 	rc = try_open(t);
 	if (rc)
 		try_errno(t, rc);
@@ -186,6 +190,7 @@ int ssh_probe_new(struct loop *l, const char *host, uint16_t port,
 		    host, gai_strerror(rc));
 	p = xcalloc(1, sizeof(*p));
 	p->loop = l;
+	p->wait = BANNER_WAIT;
 	p->done = done;
 	p->userdata = userdata;
 	memcpy(&p->address, list->ai_addr, list->ai_addrlen);
