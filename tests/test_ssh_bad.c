@@ -180,7 +180,7 @@ static void a_probe_waits_for_the_banner(void)
 {
 	static const enum behaviour bad[] = {SILENT, CLOSES, RUBBISH};
 	static const char *const last[] = {
-	    "no SSH banner in 0.5 s", "without an SSH banner", "no SSH server"};
+	    "but no SSH banner", "without an SSH banner", "no SSH server"};
 	struct ssh_probe *p;
 	const char *text;
 	bool seen = false;
