@@ -38,7 +38,8 @@ static void why(struct text_table *t, const struct node_view *v)
 		    xasprintf("%s: %s", v->failed_stage, v->failed_sentence);
 
 		text_cell(t, s);
-	} else if (v->waiting_for && *v->waiting_for) {
+	} else if (v->waiting_for && *v->waiting_for &&
+		   !STREQ(v->waiting_for, v->reason)) {
 		_cleanup_free_ char *s =
 		    xasprintf("waits for %s", v->waiting_for);
 

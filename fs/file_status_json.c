@@ -138,7 +138,9 @@ static void installed(struct json_out *j, const struct node_view *v)
 		return;
 	}
 	jout_open(j, "installed");
-	jout_string(j, "kind", image_kind_name(v->installed_kind));
+	jout_string(j, "kind",
+	    v->installed_kind != IMAGE_NONE ? image_kind_name(v->installed_kind)
+					    : NULL);
 	jout_string(j, "digest", v->installed);
 	jout_close(j);
 }

@@ -265,9 +265,10 @@ static void a_step_that_fails_as_the_machine_ends(void)
 	begin();
 	fakes();
 	CHECK_INT(make(OBJECT_NODE, "a", NULL), 0);
-	CHECK_INT(
-	    put(node("a"), DOCUMENT_SPEC, true,
-		"{\"fake\":{\"fail\":[\"configure\"],\"fail_times\":1}}", NULL),
+	CHECK_INT(put(node("a"), DOCUMENT_SPEC, true,
+		      "{\"files\":{\"/a\":{\"content\":\"a\"}},"
+		      "\"fake\":{\"fail\":[\"configure\"],\"fail_times\":1}}",
+		      NULL),
 	    0);
 	CHECK_INT(verb(node("a"), VERB_UP), 0);
 	do {

@@ -136,7 +136,7 @@ static int fake_configure(
 	if (r < 0)
 		return r;
 	g->delay = fake_delay(slice->fake);
-	decide(g, slice->fake, STAGE_CONFIGURE);
+	decide(g, slice->fake, STAGE_SSH); /* names are part of it */
 	return fake_begin(&g->task, g->env->loop, 0, configure_end, g, op, err);
 }
 

@@ -294,12 +294,14 @@ static int fake_ensure(void *self, enum setup_part part,
     const struct setup_slice *slice, struct op *op, struct err *err)
 {
 	struct setup *s = self;
+	/* Below the root of a disk it is part of an installation. */
+	enum stage stage =
+	    slice->root && slice->root[0] ? STAGE_INSTALL : part_stages[part];
 
 	take_slice(s, slice);
 	s->part = part;
 	s->failure = ERR_INIT;
-	s->fails = fake_fails(s->env, slice->fake, part_stages[part],
-		       &s->failure) < 0 ||
+	s->fails = fake_fails(s->env, slice->fake, stage, &s->failure) < 0 ||
 		   (part == SETUP_FILES && sources(slice, &s->failure) < 0);
 	return fake_begin(&s->task, s->env->loop, fake_delay(slice->fake),
 	    ensure_end, s, op, err);

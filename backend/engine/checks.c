@@ -31,6 +31,7 @@ struct check_item {
 	const struct probe_driver *driver;
 	void *handle;
 	struct driver_env env;
+	char *runtime_dir; /* of the node that it is done from */
 	struct op op;
 	struct loop_source *timer;
 };
@@ -254,6 +255,10 @@ static int open_probe(
 {
 	const struct probe_driver *d = wanted_driver(from);
 
+	free(i->runtime_dir);
+	i->runtime_dir = from ? object_path(&from->o, i->c->runtime_dir)
+			      : xstrdup(i->c->runtime_dir);
+	i->env.runtime_dir = i->runtime_dir;
 	if (i->handle && i->driver != d)
 		i->driver->close(TAKE_PTR(i->handle));
 	i->driver = d;
@@ -263,7 +268,7 @@ static int open_probe(
 	    .loop = i->c->loop,
 	    .name = i->name,
 	    .state_dir = i->c->state_dir,
-	    .runtime_dir = i->c->runtime_dir,
+	    .runtime_dir = i->runtime_dir,
 	    .owner = i,
 	};
 	return d->open(&i->env, &i->handle, err);
@@ -331,6 +336,7 @@ static void item_free(struct check_item *i)
 		i->driver->close(i->handle);
 	loop_source_free(i->timer);
 	free(i->name);
+	free(i->runtime_dir);
 	free(i->detail);
 	free(i);
 }

@@ -168,6 +168,7 @@ struct node {
 	bool started_disk;       /* it was started from the disk */
 	bool started_payload;    /* ... with the image on a disk of its own */
 	uint64_t spec_digest;    /* that history belongs to */
+	uint64_t set_up_digest;  /* of the spec that all was set up for */
 	uint64_t history_digest; /* of what was saved last */
 	unsigned tries;          /* of the step in a row */
 
@@ -461,6 +462,7 @@ int tls_add_files(struct node *n, struct setup_list *l, struct err *err);
 void begin_install(struct node *n);
 void begin_seal(struct node *n);
 void begin_setup(struct node *n, bool look);
+void adopted(struct node *n); /* a run of an earlier daemon */
 void installed(struct node *n);
 void sealed(struct node *n);
 void set_up(struct node *n, bool look);

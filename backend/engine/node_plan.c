@@ -229,8 +229,10 @@ void node_refresh(struct node *n)
 	if (counted)
 		cluster_word(c, v.state, !first);
 	if (n->plan.state == STATE_UP && n->plan.settled &&
-	    n->up_launch != n->machine_look.launch) {
+	    (n->up_launch != n->machine_look.launch ||
+		n->set_up_digest != (n->spec_digest & INT64_MAX))) {
 		n->up_launch = n->machine_look.launch;
+		n->set_up_digest = n->spec_digest & INT64_MAX;
 		history_save(n);
 	}
 	if (n->plan.state == STATE_UP && !n->up_since)

@@ -498,6 +498,7 @@ static void took_effect(struct node *n, enum step step)
 			event(&n->o, "adopted", NULL, NULL, NULL,
 			    "run %llu goes on",
 			    (unsigned long long)n->machine_look.launch);
+		adopted(n);
 		node_compare_specs(n);
 		for (size_t i = 0; i < n->n_nics; i++)
 			mark_dirty(&n->nics[i].network->o);

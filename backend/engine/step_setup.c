@@ -188,6 +188,21 @@ static void keep_drift(struct node *n, const struct setup_look *l, bool look)
 		touch(&n->o.c->o, ASPECT_DRIFT | ASPECT_PLAN);
 }
 
+/* One that was set up for this very spec: what differs now has drifted, and is
+ * only told when that is what the cluster's spec asks for. */
+void adopted(struct node *n)
+{
+	if (n->machine_look.state != MACHINE_RUNNING ||
+	    n->machine_look.launch != n->up_launch ||
+	    n->set_up_digest != (n->spec_digest & INT64_MAX) ||
+	    n->o.c->spec->on_drift == DRIFT_REPAIR)
+		return;
+	for (int i = 0; i < SETUP_PARTS; i++) {
+		n->parts[i] = YES;
+		n->setup_look |= node_has_setup(n, i, false);
+	}
+}
+
 void set_up(struct node *n, bool look)
 {
 	struct setup_look l = {0};
