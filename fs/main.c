@@ -51,6 +51,10 @@ static bool in_background(int *ret_ready_fd, int *ret_status)
 		return false;
 	}
 	close(fds[0]);
+	/* Nobody's pipe or lock is held for as long as the mount lives. */
+	if (fds[1] > 3)
+		close_range(3, (unsigned)fds[1] - 1, 0);
+	close_range((unsigned)fds[1] + 1, ~0u, 0);
 	setsid();
 	*ret_ready_fd = fds[1];
 	return true;

@@ -7,8 +7,12 @@
 . "$ROOT/tests/fs/lib.sh"
 
 # --- in the background, as a person starts it ---
+exec 8>"$T/lock"
+flock -n 8
 t "it returns when the tree can be used" timeout 60 "$RACKFS" --state-dir "$S" \
 	--runtime-dir "$R" "$M"
+exec 8>&-
+t "it keeps no lock of whoever started it" flock -n "$T/lock" true
 t "and then it can" test -s "$M/README"
 D=$(cat "$R/keeper.pid")
 t "keeper.pid holds a living process" kill -0 "$D"
