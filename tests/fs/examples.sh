@@ -4,10 +4,6 @@
 # Every example loads: its script is run against fake nodes.
 # shellcheck source=tests/fs/lib.sh
 . "$ROOT/tests/fs/lib.sh"
-# By the Makefile of its example.
-is_made() {
-	grep -q "^$(basename "$1"):" "$ROOT/$(dirname "$1")/Makefile" 2>/dev/null
-}
 for script in "$ROOT"/examples/*/up.sh; do
 	name=$(basename "$(dirname "$script")")
 	unlike "$name: nothing but mkdir, cp, echo, cat" "$(sed -e '/^#/d' \
@@ -17,13 +13,14 @@ for script in "$ROOT"/examples/*/up.sh; do
 	# Where rackfs is started: paths in specs are relative to it.
 	mkdir -p "$T/examples"
 	cp -r "${script%/*}" "$T/examples/$name"
+	[ ! -f "${script%/*}/Makefile" ] ||
+		t "$name: it is made" make -s -C "$T/examples/$name"
 	jq '.defaults.driver = "fake"' "${script%/*}/cluster.spec" \
 		>"$T/examples/$name/cluster.spec"
 	is "$name: every host file that a spec names is there" \
 		"$(jq -r '.. | .source? // empty' "${script%/*}"/*.spec |
 		while read -r path; do
-			[ -e "$ROOT/$path" ] || is_made "$path" ||
-				echo "$path"
+			[ -e "$T/$path" ] || echo "$path"
 		done)" ""
 	S=$T/$name.s R=$T/$name.r
 	# shellcheck disable=SC2119
