@@ -10,7 +10,8 @@
 
 extern const struct machine_driver machine_qemu, machine_fake;
 extern const struct network_driver network_vde, network_fake;
-extern const struct image_driver image_netboot, image_files, image_rootfs;
+extern const struct image_driver image_netboot, image_files, image_rootfs,
+    image_archive, image_disk, image_closure;
 extern const struct guest_driver guest_ssh, guest_fake;
 extern const struct disk_driver disk_guest, disk_fake;
 extern const struct setup_driver setup_guest, setup_fake;

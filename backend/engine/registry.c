@@ -42,6 +42,9 @@ static const struct image_driver *const images[] = {
     &image_netboot,
     &image_files,
     &image_rootfs,
+    &image_archive,
+    &image_disk,
+    &image_closure,
 };
 
 const struct node_driver *registry_node(const char *name)
@@ -66,7 +69,11 @@ const struct image_driver *registry_image(const struct image_spec *spec)
 	case IMAGE_NETBOOT:
 		return spec->build ? &image_netboot : &image_files;
 	case IMAGE_ROOTFS:
-		return spec->build ? &image_rootfs : NULL;
+		return spec->build ? &image_rootfs : &image_archive;
+	case IMAGE_DISK:
+		return &image_disk;
+	case IMAGE_CLOSURE:
+		return &image_closure;
 	default:
 		return NULL;
 	}
