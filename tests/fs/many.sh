@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Ten thousand fake nodes: made, loaded, started, answered, without growing
+# Thousands of fake nodes: made, loaded, started, answered, without growing
 # slow.  The limits are wide: the build has sanitizers and the machine is shared.
+# `make bench` has the numbers for 10,000; RACKFS_MANY=10000 runs them here.
 # shellcheck source=tests/fs/lib.sh
 . "$ROOT/tests/fs/lib.sh"
-N=${RACKFS_MANY:-10000}
+N=${RACKFS_MANY:-3000}
 LIMIT=200
 
 fake 0ms
