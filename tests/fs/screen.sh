@@ -27,4 +27,4 @@ screen_shows() {
 export -f mux screen keys screen_start screen_end screen_has screen_shows
 export -f until_true
 
-trap 'mux kill-server; cleanup' EXIT
+at_end() { mux kill-server; }
