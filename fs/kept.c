@@ -74,6 +74,11 @@ void kept_store_free(struct kept_store *s)
 	free(s);
 }
 
+size_t kept_used(const struct kept_store *s, enum kept_use use)
+{
+	return s->used[use];
+}
+
 static struct kept *make(struct kept_store *s, struct record *r)
 {
 	struct kept *k = xcalloc(1, sizeof(*k));

@@ -28,6 +28,8 @@ struct kept_store *kept_store_new(struct memory *m);
 /* Frees what is in the process; the memory keeps its records. */
 void kept_store_free(struct kept_store *s); /* NULL is legal */
 
+/* Bytes of texts of this use. */
+size_t kept_used(const struct kept_store *s, enum kept_use use);
 /* NULL: there is no memory. */
 struct kept *kept_new(struct kept_store *s, uint64_t id);
 /* Stores bytes [from, length) of a text; -ENOSPC: too much is kept.  They

@@ -16,6 +16,8 @@
 #include "fs/transaction.h"
 #include "fs/wake.h"
 
+#define BLOCK 4096
+
 struct session *ops_session(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
@@ -162,7 +164,7 @@ static void attr_of(struct session *s, const struct named *n,
 	    .st_nlink = 1,
 	    .st_uid = s->uid,
 	    .st_gid = s->gid,
-	    .st_blksize = 4096,
+	    .st_blksize = BLOCK,
 	    .st_mtim = {.tv_sec = (time_t)(usec / USEC_PER_SEC),
 		.tv_nsec = (long)(usec % USEC_PER_SEC) * 1000},
 	};
@@ -195,47 +197,52 @@ static struct handle *pending_of(struct session *s, uint64_t number, pid_t pid)
 	return NULL;
 }
 
+/* How long the kernel may believe what all see of it. */
+static double attr_timeout(struct session *s, const struct named *n)
+{
+	if (n->file->timed || pending_of(s, named_number(n), 0))
+		return 0;
+	return OPS_FOR_EVER;
+}
+
 /* Who writes a document sees what is written so far (git keeps what fstat(2)
- * says before close(2), to know later whether the file has changed); all others
- * see what is in force. The kernel has one set of attributes for both, and must
- * not keep it. */
-static double attr_for(fuse_req_t req, const struct named *n,
-    const struct handle *h, struct stat *st)
+ * says before close(2), to know later whether the file has changed); a reader
+ * the size of what it reads; all others see what is in force.  The kernel has
+ * one set of attributes for all of them, and must not keep another's. */
+void ops_reply_attr(fuse_req_t req, const struct named *n, struct handle *h)
 {
 	struct session *s = ops_session(req);
+	uint64_t number = named_number(n);
+	double timeout = attr_timeout(s, n);
+	struct stat st;
+	off_t size;
 
-	if (!pending_of(s, named_number(n), 0))
-		return OPS_FOR_EVER;
+	ops_attr(s, n, &st);
 	if (!h)
-		h = pending_of(s, named_number(n), fuse_req_ctx(req)->pid);
+		h = pending_of(s, number, fuse_req_ctx(req)->pid);
+	size = h ? (off_t)handle_size(h) : st.st_size;
+	if (size != st.st_size)
+		timeout = 0;
+	st.st_size = size;
 	if (h && h->transaction && transaction_pending(h->transaction)) {
-		st->st_size = (off_t)transaction_text(h->transaction)->len;
-		clock_gettime(CLOCK_REALTIME, &st->st_mtim);
-		st->st_ctim = st->st_mtim;
+		clock_gettime(CLOCK_REALTIME, &st.st_mtim);
+		st.st_ctim = st.st_mtim;
 	}
-	return 0;
+	fuse_reply_attr(req, &st, timeout);
 }
 
 static void op_getattr(
     fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	double timeout;
-	struct session *s = ops_session(req);
-	struct handle *h = NULL;
 	struct named n;
-	struct stat st;
 	int r = ops_resolve(req, ino, &n);
+	bool file = r == 0 && n.file->kind != FILE_DIRECTORY;
 
-	if (r < 0) {
+	if (r < 0)
 		fuse_reply_err(req, -r);
-		return;
-	}
-	ops_attr(s, &n, &st);
-	if (fi && n.file->kind != FILE_DIRECTORY &&
-	    (h = handle_find(s, fi->fh)))
-		st.st_size = (off_t)handle_size(h);
-	timeout = attr_for(req, &n, h, &st);
-	fuse_reply_attr(req, &st, timeout);
+	else
+		ops_reply_attr(req, &n,
+		    fi && file ? handle_find(ops_session(req), fi->fh) : NULL);
 }
 
 static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
@@ -248,11 +255,17 @@ static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 	fuse_reply_err(req, -r);
 }
 
+/* The room that temporary files have: all that anyone can fill. */
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	struct statvfs st = {.f_bsize = 4096,
-	    .f_frsize = 4096,
-	    .f_namemax = 255,
+	size_t used = kept_used(ops_session(req)->kept, KEPT_SCRATCH);
+	fsblkcnt_t room = (KEPT_TEXT_LIMIT - used) / BLOCK;
+	struct statvfs st = {.f_bsize = BLOCK,
+	    .f_frsize = BLOCK,
+	    .f_blocks = KEPT_TEXT_LIMIT / BLOCK,
+	    .f_bfree = room,
+	    .f_bavail = room,
+	    .f_namemax = SCRATCH_NAME_MAX,
 	    .f_flag = ST_NOSUID | ST_NODEV};
 
 	fuse_reply_statfs(req, &st);
@@ -294,7 +307,7 @@ void ops_entry(struct session *s, const struct named *n, bool count,
 	}
 	*ret = (struct fuse_entry_param){.ino = number,
 	    .generation = 1,
-	    .attr_timeout = OPS_FOR_EVER,
+	    .attr_timeout = attr_timeout(s, n),
 	    .entry_timeout = OPS_FOR_EVER};
 	if (n->file->kind == FILE_DIRECTORY)
 		ret->generation = memory_generation(s->memory, number);
@@ -304,8 +317,6 @@ void ops_entry(struct session *s, const struct named *n, bool count,
 	if ((!n->file->name && n->file->kind != FILE_DIRECTORY) ||
 	    file_may_go(n->file))
 		ret->entry_timeout = 0;
-	if (pending_of(s, number, 0))
-		ret->attr_timeout = 0;
 	attr_of(s, n, i, &ret->attr);
 }
 

@@ -62,6 +62,8 @@ int ops_allowed(fuse_req_t req, const struct named *n, int mask);
 bool ops_is_owner(fuse_req_t req);
 int ops_resolve(fuse_req_t req, fuse_ino_t ino, struct named *ret);
 void ops_attr(struct session *s, const struct named *n, struct stat *ret);
+/* h: the handle that was asked through, or NULL. */
+void ops_reply_attr(fuse_req_t req, const struct named *n, struct handle *h);
 /* Tells what was refused or accepted, in `error` of the object. */
 void ops_tell(struct session *s, uint64_t inode, const char *file, int code,
     const struct err *err);
@@ -87,11 +89,10 @@ int ops_child(struct session *s, const struct named *parent, const char *name,
     struct named *ret);
 /* The row that this name has in a directory, also while it is gone. */
 bool ops_row(const struct named *dir, const char *name, struct named *ret);
-/* The herald's call for a name that has come or gone. */
-bool ops_expected(fuse_req_t req, fuse_ino_t parent, const char *name);
-/* Answers it, of a name that has come. */
-void ops_make_expected(
-    fuse_req_t req, const struct named *dir, const char *name);
+/* Answers the herald's call for a name that has come, or gone; false: it is a
+ * user's. */
+bool ops_herald_makes(fuse_req_t req, fuse_ino_t parent, const char *name);
+bool ops_herald_takes(fuse_req_t req, fuse_ino_t parent, const char *name);
 /* Opens what it names, with the flags of fi, for a caller who may. */
 int ops_open_handle(fuse_req_t req, const struct named *n,
     struct fuse_file_info *fi, struct handle **ret);

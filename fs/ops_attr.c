@@ -15,16 +15,6 @@
 #define SET_TIMES                                                              \
 	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME)
 
-static void reply_attr(fuse_req_t req, const struct named *n, struct handle *h)
-{
-	struct stat st;
-
-	ops_attr(ops_session(req), n, &st);
-	if (h)
-		st.st_size = (off_t)handle_size(h);
-	fuse_reply_attr(req, &st, OPS_FOR_EVER);
-}
-
 static void truncated(int code, void *userdata)
 {
 	struct request *q = userdata;
@@ -36,7 +26,7 @@ static void truncated(int code, void *userdata)
 	if (code < 0)
 		fuse_reply_err(request_done(q), -code);
 	else
-		reply_attr(request_done(q), &n, h);
+		ops_reply_attr(request_done(q), &n, h);
 }
 
 /* May they be set by this caller, who is the owner or not? */
@@ -93,7 +83,7 @@ static void set_row(fuse_req_t req, const struct named *n,
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
-		reply_attr(req, n, h);
+		ops_reply_attr(req, n, h);
 }
 
 /* --- temporary files --- */
@@ -151,7 +141,7 @@ static void set_scratch(fuse_req_t req, const struct named *n,
 	}
 	set_attr(&n->scratch->attr, attr, to_set);
 	scratch_keep(n->scratch);
-	reply_attr(req, n, h);
+	ops_reply_attr(req, n, h);
 }
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,

@@ -229,21 +229,33 @@ static struct request *about(
 	return q;
 }
 
-bool ops_expected(fuse_req_t req, fuse_ino_t parent, const char *name)
+/* What the herald does must never act, even when an order of an earlier daemon
+ * reaches it late. */
+bool ops_herald_makes(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	return ops_is_herald(req) &&
-	       wake_expects(ops_session(req)->wake, parent, name, NULL);
-}
+	struct session *s = ops_session(req);
+	struct named dir, n;
 
-void ops_make_expected(
-    fuse_req_t req, const struct named *dir, const char *name)
-{
-	struct named n;
-
-	if (ops_child(ops_session(req), dir, name, &n) == 0)
+	if (!ops_is_herald(req))
+		return false;
+	if (!wake_expects(s->wake, parent, name, NULL) ||
+	    ops_resolve(req, parent, &dir) < 0)
+		fuse_reply_err(req, EEXIST);
+	else if (ops_child(s, &dir, name, &n) == 0)
 		ops_reply_entry(req, &n);
 	else /* and gone again */
-		ops_reply_ghost(req, dir, name);
+		ops_reply_ghost(req, &dir, name);
+	return true;
+}
+
+bool ops_herald_takes(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	if (!ops_is_herald(req))
+		return false;
+	fuse_reply_err(req,
+	    wake_expects(ops_session(req)->wake, parent, name, NULL) ? 0
+								     : ENOENT);
+	return true;
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -252,12 +264,11 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	struct err err = ERR_INIT;
 	struct named dir;
 	enum object_kind kind;
-	int r = holder(req, parent, &dir);
+	int r;
 
-	if (r == 0 && ops_expected(req, parent, name)) {
-		ops_make_expected(req, &dir, name);
+	if (ops_herald_makes(req, parent, name))
 		return;
-	}
+	r = holder(req, parent, &dir);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
@@ -287,12 +298,11 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct session *s = ops_session(req);
 	struct named dir, n = {0};
-	int r = ops_directory(req, parent, W_OK | X_OK, &dir);
+	int r;
 
-	if (r == 0 && ops_expected(req, parent, name)) {
-		fuse_reply_err(req, 0);
+	if (ops_herald_takes(req, parent, name))
 		return;
-	}
+	r = ops_directory(req, parent, W_OK | X_OK, &dir);
 	if (r >= 0)
 		r = ops_child(s, &dir, name, &n);
 	if (r == -ENOENT && slots_again(s->slots)) {

@@ -150,12 +150,7 @@ static void refuse_in(fuse_req_t req, fuse_ino_t parent)
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     dev_t device)
 {
-	struct named dir;
-
-	if (ops_expected(req, parent, name) &&
-	    ops_resolve(req, parent, &dir) == 0)
-		ops_make_expected(req, &dir, name);
-	else
+	if (!ops_herald_makes(req, parent, name))
 		refuse_in(req, parent);
 }
 
@@ -245,10 +240,8 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct named dir, n;
 	int r;
 
-	if (ops_expected(req, parent, name)) {
-		fuse_reply_err(req, 0);
+	if (ops_herald_takes(req, parent, name))
 		return;
-	}
 	r = changeable(req, parent, &dir);
 	if (r == 0)
 		r = ops_child(s, &dir, name, &n) == 0 ? take_away(s, &n)

@@ -52,6 +52,7 @@ static const char about[] =
     "map shows the text as it was when it was made; one that is written is a "
     "transaction of its descriptor |\n"
     "| copy_file_range, sendfile, splice | as read and write |\n"
+    "| statvfs (`df`) | the room that temporary files have, all and left |\n"
     "| fsync, fdatasync | of a document: as close(2), and the errno is heard; "
     "else nothing to do |\n"
     "\n"

@@ -65,6 +65,32 @@ refused("ftruncate to more than there is", "EINVAL", os.ftruncate, fd, 4096)
 os.close(fd)
 check("in force at the close", spec(), document(11))
 
+# What a writer sees is not what others see, also once it is over: the kernel
+# keeps one size for all. (spec is looked up anew each time, disk is not.)
+write("disk", '{"size":"64M"}')
+size = len(read("disk"))
+reader = os.open("disk", os.O_RDONLY)
+fd = os.open("disk", RDWR)
+os.ftruncate(fd, 0)
+check("ftruncate: others see the old size",
+      (os.stat("disk").st_size, os.fstat(reader).st_size), (size, size))
+os.ftruncate(fd, 0)
+os.close(fd)
+check("and once it was given up", os.stat("disk").st_size, size)
+os.close(os.open("disk", WRONLY | TRUNC))
+check("O_TRUNC, given up", os.stat("disk").st_size, size)
+fd = os.open("disk", WRONLY | TRUNC)
+os.write(fd, b'{"size":"1')
+check("half a document: others see the old size",
+      child(lambda: os.stat("disk").st_size == size or os._exit(1)), 0)
+told(os.close, fd)
+check("and once it was refused", os.stat("disk").st_size, size)
+write("disk", '{"size":"64M","format":"raw"}')
+check("then all see the new size", os.stat("disk").st_size, len(read("disk")))
+os.close(reader)
+write("disk", "null")
+put(11)
+
 # --- in the middle, at the end ---
 fd = os.open("spec", WRONLY)
 os.pwrite(fd, b"2", len(b'{"cpus":1'))
@@ -282,6 +308,19 @@ check("access", [os.access("spec", os.R_OK | os.W_OK),
       [True, False, False])
 check("statvfs: names", os.statvfs(".").f_namemax, 255)
 
+
+def room():
+    st = os.statvfs(".")
+    return st.f_blocks * st.f_frsize, st.f_bavail * st.f_frsize
+
+
+check("all the room of temporary files", room()[0], 64 << 20)
+before = room()[1]
+write("x", "x" * (1 << 20))
+check("less of it", 1 << 20 <= before - room()[1] <= (1 << 20) + 8192, True)
+os.unlink("x")
+check("and again all", room()[1], before)
+
 # --- names ---
 refused("link of spec", "EPERM", os.link, "spec", "other")
 refused("link into nodes/", "EPERM", os.link, "spec", "../other")
@@ -304,8 +343,9 @@ refused("exec", "EACCES", os.execv, "./spec", ["spec"])
 limit = resource.getrlimit(resource.RLIMIT_FSIZE)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4, limit[1]))
-refused("ulimit -f", "EFBIG", os.pwrite, os.open("spec", WRONLY), b"x" * 9, 4)
-resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+got = told(os.pwrite, os.open("spec", WRONLY), b"x" * 9, 4)
+resource.setrlimit(resource.RLIMIT_FSIZE, limit)  # of our own output as well
+check("ulimit -f", got, "EFBIG")
 check("spec stays", spec(), document(34))
 check("no temporary file is left", sorted(os.listdir(".")),
       sorted(os.listdir("../node02")))
