@@ -4,36 +4,9 @@
  */
 #include "fs/files.h"
 
-/* First address of a node: that of its name.  NULL: it has none. */
-static const struct nic_view *first_address(const struct node_view *v)
-{
-	for (size_t i = 0; i < v->n_nics; i++) {
-		if (v->nics[i].has_address)
-			return &v->nics[i];
-	}
-	return NULL;
-}
-
 void render_hosts(const struct render *r, struct buf *ret)
 {
-	struct cluster_view c;
-	struct object *o = NULL;
-	struct node_view v;
-	char ip[16];
-
-	cluster_view(r->cluster, &c);
-	while ((o = cluster_next(
-		    r->cluster, OBJECT_NODE, o ? object_number(o) : 0))) {
-		const struct nic_view *nic;
-
-		node_view(o, &v);
-		nic = first_address(&v);
-		if (!nic)
-			continue;
-		format_ip(nic->address, ip);
-		buf_printf(
-		    ret, "%s\t%s.%s %s\n", ip, v.name, c.spec->domain, v.name);
-	}
+	buf_puts(ret, cluster_hosts(r->cluster));
 }
 
 /* Under all the names that ssh may know it by. */
@@ -52,7 +25,7 @@ void render_known_hosts(const struct render *r, struct buf *ret)
 		node_view(o, &v);
 		if (!v.host_key)
 			continue;
-		nic = first_address(&v);
+		nic = node_first_address(&v);
 		buf_printf(ret, "%s,%s.%s,[127.0.0.1]:%u", v.name, v.name,
 		    c.spec->domain, v.ssh_port);
 		if (nic) {

@@ -274,6 +274,11 @@ struct cluster_view {
 };
 void cluster_view(struct cluster *c, struct cluster_view *ret);
 
+/* The NIC whose address the node's name stands for; NULL: none has one. */
+const struct nic_view *node_first_address(const struct node_view *v);
+/* The nodes as lines of /etc/hosts; borrowed until the loop runs again. */
+const char *cluster_hosts(struct cluster *c);
+
 /* For wait/: has this node (the root object: everything) settled? */
 bool object_settled(const struct object *o);
 

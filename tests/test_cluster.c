@@ -306,8 +306,8 @@ static void documents(void)
 	    put(a, DOCUMENT_SPEC, false,
 		"{\"nics\":{\"lan\":{\"address\":\"10.36.0.12\"}}}", &err),
 	    -EEXIST);
-	CHECK_STR(
-	    err_text(&err), "address 10.36.0.12 on network lan is taken by b");
+	CHECK_STR(err_text(&err),
+	    "nics.lan.address: 10.36.0.12 on network lan is taken by b");
 	CHECK_INT(
 	    put(a, DOCUMENT_SPEC, false,
 		"{\"nics\":{\"lan\":{\"address\":\"10.37.0.12\"}}}", &err),

@@ -26,33 +26,13 @@ struct parsed {
 	char **claims;
 };
 
-static bool in_list(char *const *v, const char *s)
-{
-	for (size_t i = 0; v && v[i]; i++) {
-		if (STREQ(v[i], s))
-			return true;
-	}
-	return false;
-}
-
-/* Gives back what `have` claims and `keep` does not. */
-static void drop_claims(struct node *n, char *const *have, char *const *keep)
-{
-	for (size_t i = 0; have && have[i]; i++) {
-		char *one[] = {have[i], NULL};
-
-		if (!in_list(keep, have[i]))
-			claims_drop(n, one);
-	}
-}
-
 void document_done(struct parsed *p)
 {
 	if (!p)
 		return;
 	switch (p->o->kind) {
 	case OBJECT_NODE:
-		drop_claims(as_node(p->o), p->claims, as_node(p->o)->claims);
+		claims_drop(as_node(p->o), p->claims, as_node(p->o)->claims);
 		node_spec_free(p->spec.node);
 		break;
 	case OBJECT_NETWORK:
@@ -129,7 +109,7 @@ static void force_node(struct node *n, struct parsed *p)
 	if (n->driver && !STREQ(n->driver->name, p->spec.node->driver))
 		node_close(n);
 	n->claims = TAKE_PTR(p->claims);
-	drop_claims(n, old, n->claims);
+	claims_drop(n, old, n->claims);
 	n->o.c->n_after -= named && n->spec->after != NULL;
 	node_spec_free(n->spec);
 	n->spec = TAKE_PTR(p->spec.node);
@@ -250,7 +230,7 @@ static void force_network(struct network *net, struct parsed *p)
 
 		(void)node_resolve(n, n->spec, n->nics, &n->n_nics,
 		    &n->ssh_port, &n->claims, NULL);
-		drop_claims(n, old, n->claims);
+		claims_drop(n, old, n->claims);
 		claims_add(n, n->claims);
 		touch(&n->o, ASPECT_OBSERVED);
 	}

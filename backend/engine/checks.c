@@ -136,6 +136,7 @@ static int resolve(struct cluster *c, const char *host, const struct node *from,
     char ret[16], struct err *err)
 {
 	struct object *o = cluster_find(c, OBJECT_NODE, host);
+	const struct nic *nic;
 	uint32_t ip;
 
 	if (!o) {
@@ -152,13 +153,11 @@ static int resolve(struct cluster *c, const char *host, const struct node *from,
 		    "this host does not reach %s: check it `from` a node, or "
 		    "through a forward of 127.0.0.1",
 		    host);
-	for (size_t i = 0; i < as_node(o)->n_nics; i++) {
-		if (!as_node(o)->nics[i].has_address)
-			continue;
-		format_ip(as_node(o)->nics[i].address, ret);
-		return 0;
-	}
-	return err_set(err, -EINVAL, "%s has no address", host);
+	nic = node_first_nic(as_node(o));
+	if (!nic)
+		return err_set(err, -EINVAL, "%s has no address", host);
+	format_ip(nic->address, ret);
+	return 0;
 }
 
 /* What the texts of a slice are kept in. */

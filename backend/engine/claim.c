@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What a node gets by its number and what no two nodes may share: MACs,
- * addresses, ports on the host.  A claim is a sentence's subject ("port
- * 2201"), kept in a tree with its owner, so that a duplicate is found without
- * a look at every node.
+ * addresses, ports on the host.  What is claimed is kept in a tree with its
+ * owner, so that a duplicate is found without a look at every node.
  */
 #include <assert.h>
 #include <errno.h>
@@ -12,7 +11,7 @@
 #include "engine/engine.h"
 
 struct claim {
-	char *key;
+	char *key; /* "port 2201" */
 	struct node *owner;
 };
 
@@ -30,46 +29,61 @@ static struct claim *find(struct cluster *c, const char *key)
 	return p ? *(struct claim **)p : NULL;
 }
 
-int claims_check(struct node *n, char *const *keys, struct err *err)
+/* "port 2201" of "ssh.port: port 2201". */
+static const char *what(const char *claim)
 {
-	for (size_t i = 0; keys && keys[i]; i++) {
-		struct claim *x = find(n->o.c, keys[i]);
+	return strstr(claim, ": ") + 2;
+}
+
+/* The claim of a list for the same as this one, or NULL. */
+static const char *same(char *const *claims, const char *claim)
+{
+	for (; claims && *claims; claims++) {
+		if (STREQ(what(*claims), what(claim)))
+			return *claims;
+	}
+	return NULL;
+}
+
+int claims_check(struct node *n, char *const *claims, struct err *err)
+{
+	for (size_t i = 0; claims && claims[i]; i++) {
+		struct claim *x = find(n->o.c, what(claims[i]));
+		const char *first = same(claims, claims[i]);
 
 		if (x && x->owner != n)
 			return err_set(err, -EEXIST, "%s is taken by %s",
-			    keys[i], x->owner->o.name);
-		for (size_t j = 0; j < i; j++) {
-			if (STREQ(keys[i], keys[j]))
-				return err_set(err, -EEXIST,
-				    "%s is asked for twice", keys[i]);
-		}
+			    claims[i], x->owner->o.name);
+		if (first != claims[i])
+			return err_set(err, -EEXIST, "%s is that of %.*s too",
+			    claims[i], (int)(what(first) - first - 2), first);
 	}
 	return 0;
 }
 
-void claims_add(struct node *n, char *const *keys)
+void claims_add(struct node *n, char *const *claims)
 {
-	for (size_t i = 0; keys && keys[i]; i++) {
-		struct claim *x = find(n->o.c, keys[i]);
+	for (size_t i = 0; claims && claims[i]; i++) {
+		struct claim *x = find(n->o.c, what(claims[i]));
 
 		if (x) {
 			assert(x->owner == n);
 			continue;
 		}
 		x = xcalloc(1, sizeof(*x));
-		x->key = xstrdup(keys[i]);
+		x->key = xstrdup(what(claims[i]));
 		x->owner = n;
 		if (!tsearch(x, &n->o.c->claims, by_key))
 			abort();
 	}
 }
 
-void claims_drop(struct node *n, char *const *keys)
+void claims_drop(struct node *n, char *const *have, char *const *keep)
 {
-	for (size_t i = 0; keys && keys[i]; i++) {
-		struct claim *x = find(n->o.c, keys[i]);
+	for (size_t i = 0; have && have[i]; i++) {
+		struct claim *x = find(n->o.c, what(have[i]));
 
-		if (!x || x->owner != n)
+		if (!x || x->owner != n || same(keep, have[i]))
 			continue;
 		tdelete(x, &n->o.c->claims, by_key);
 		free(x->key);
@@ -146,7 +160,7 @@ static int resolve_nic(struct node *n, const struct nic_spec *s, size_t i,
 	*nic = (struct nic){.spec = s, .network = as_network(o)};
 	node_nic_mac(n, s, i, nic->mac);
 	format_mac(nic->mac, mac);
-	strv_pushf(claims, "MAC %s", mac);
+	strv_pushf(claims, "nics.%s.mac: %s", s->name, mac);
 	if (s->address_mode == ADDRESS_NONE)
 		return 0;
 	if (s->address_mode == ADDRESS_FIXED) {
@@ -159,7 +173,8 @@ static int resolve_nic(struct node *n, const struct nic_spec *s, size_t i,
 		return r;
 	nic->has_address = true;
 	format_ip(nic->address, ip);
-	strv_pushf(claims, "address %s on network %s", ip, o->name);
+	strv_pushf(
+	    claims, "nics.%s.address: %s on network %s", s->name, ip, o->name);
 	return 0;
 }
 
@@ -183,9 +198,10 @@ int node_resolve(struct node *n, const struct node_spec *spec,
 		if (r < 0)
 			return r;
 	}
-	strv_pushf(&claims, "port %u", port);
+	strv_pushf(&claims, "ssh.port: port %u", port);
 	for (size_t i = 0; i < spec->n_forwards; i++)
-		strv_pushf(&claims, "port %u", spec->forwards[i].host);
+		strv_pushf(&claims, "forwards.%u: port %u",
+		    spec->forwards[i].host, spec->forwards[i].host);
 	*ret_n = spec->n_nics;
 	*ret_port = port;
 	*ret_claims = TAKE_PTR(claims);

@@ -222,7 +222,7 @@ static void close_object(struct object *o)
 	node_checks_drop(n);
 	o->c->n_after -= n->spec->after != NULL;
 	node_close(n);
-	claims_drop(n, n->claims);
+	claims_drop(n, n->claims, NULL);
 	node_set_users(n, false);
 	node_reach_stale(n);
 	if (n->planned && !n->plan.settled)

@@ -294,7 +294,8 @@ struct cluster {
 	struct object *dirty_first, **dirty_last;
 	char *state_dir, *runtime_dir, *key_file, *public_key, *known_hosts;
 	uint64_t names_version;
-	struct buf hosts; /* of hosts_version */
+	uint64_t names_since; /* the first change that waits; 0: none */
+	struct buf hosts;     /* of hosts_version */
 	uint64_t hosts_version;
 	struct buf effective; /* of the last object_effective() */
 	int events_fd;
@@ -353,11 +354,12 @@ bool network_overlaps(const struct network *net, uint32_t subnet,
     unsigned prefix, const char **ret_other);
 uint32_t network_default_subnet(uint32_t number);
 
-/* claim.c: who has what must be unique.  A key is text such as
- * "port 2201"; its owner a node. */
-int claims_check(struct node *n, char *const *keys, struct err *err);
-void claims_add(struct node *n, char *const *keys);
-void claims_drop(struct node *n, char *const *keys);
+/* claim.c: who has what must be unique.  A claim is the path of a key and what
+ * is claimed by it, as in "ssh.port: port 2201"; its owner is a node. */
+int claims_check(struct node *n, char *const *claims, struct err *err);
+void claims_add(struct node *n, char *const *claims);
+/* Gives back what `have` claims and `keep` (may be NULL) does not. */
+void claims_drop(struct node *n, char *const *have, char *const *keep);
 /* What a spec of this node claims; err for what can't be had (ENOENT,
  * EINVAL, ENOSPC). */
 int node_resolve(struct node *n, const struct node_spec *spec,
@@ -627,6 +629,8 @@ const struct image *node_foreign_image(const struct node *n);
 /* names.c */
 void names_changed(struct cluster *c);
 const char *names_hosts(struct cluster *c);
+/* The NIC whose address the node's name stands for; NULL: none has one. */
+const struct nic *node_first_nic(const struct node *n);
 int names_identity(struct node *n, struct buf *ret, struct err *err);
 char *node_key_path(const struct node *n);
 int node_host_key(struct node *n, char **ret, struct err *err);

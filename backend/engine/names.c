@@ -14,33 +14,48 @@
 #include "identity.h"
 #include "log.h"
 
-#define SETTLE_TIME (50 * USEC_PER_MSEC) /* many changes, one round */
+/* Many changes are one round, but those who wait for it must not wait until
+ * there are no more. */
+#define SETTLE_TIME  (50 * USEC_PER_MSEC)
+#define SETTLE_LIMIT USEC_PER_SEC
 
 /* --- host lines --- */
+
+static const char this_host[] = "127.0.0.1\tlocalhost\n"
+				"::1\tlocalhost ip6-localhost ip6-loopback\n";
+
+const struct nic *node_first_nic(const struct node *n)
+{
+	for (size_t i = 0; i < n->n_nics; i++) {
+		if (n->nics[i].has_address)
+			return &n->nics[i];
+	}
+	return NULL;
+}
 
 const char *names_hosts(struct cluster *c)
 {
 	if (c->hosts.data && c->hosts_version == c->names_version)
 		return buf_str(&c->hosts);
 	buf_clear(&c->hosts);
-	buf_puts(&c->hosts, "127.0.0.1\tlocalhost\n"
-			    "::1\tlocalhost ip6-localhost ip6-loopback\n");
+	buf_puts(&c->hosts, this_host);
 	EACH_OBJECT (o, c, OBJECT_NODE) {
-		const struct node *n = as_node(o);
+		const struct nic *nic = node_first_nic(as_node(o));
+		char ip[16];
 
-		for (size_t i = 0; i < n->n_nics; i++) {
-			char ip[16];
-
-			if (!n->nics[i].has_address)
-				continue;
-			format_ip(n->nics[i].address, ip);
-			buf_printf(&c->hosts, "%s\t%s.%s %s\n", ip, o->name,
-			    c->spec->domain, o->name);
-			break;
-		}
+		if (!nic)
+			continue;
+		format_ip(nic->address, ip);
+		buf_printf(&c->hosts, "%s\t%s.%s %s\n", ip, o->name,
+		    c->spec->domain, o->name);
 	}
 	c->hosts_version = c->names_version;
 	return buf_str(&c->hosts);
+}
+
+const char *cluster_hosts(struct cluster *c)
+{
+	return names_hosts(c) + sizeof(this_host) - 1;
 }
 
 /* --- keys --- */
@@ -97,6 +112,7 @@ static void names_settle(void *userdata)
 {
 	struct cluster *c = userdata;
 
+	c->names_since = 0;
 	write_known_hosts(c);
 	touch(&c->o, ASPECT_NAMES);
 	/* The lines go to the guests that run. */
@@ -108,11 +124,16 @@ static void names_settle(void *userdata)
 
 void names_changed(struct cluster *c)
 {
+	uint64_t now = loop_now(c->loop);
+
 	c->names_version++;
 	if (!c->names_work)
 		return;
 	touch(&c->o, ASPECT_NAMES);
-	loop_timer_set(c->names_work, loop_now(c->loop) + SETTLE_TIME);
+	if (!c->names_since)
+		c->names_since = now;
+	loop_timer_set(c->names_work,
+	    MIN(now + SETTLE_TIME, c->names_since + SETTLE_LIMIT));
 }
 
 void names_start(struct cluster *c)

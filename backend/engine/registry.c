@@ -1,42 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * THE table of drivers.  A new one is a file in backend/drivers/, a line in
- * backend/drivers/drivers.h, and a line here; the conformance test, --help,
- * doctor and the docs follow.
+ * backend/drivers/drivers.h, and a line here (with a word of its own in
+ * registry.h); the conformance test, --help, doctor and the docs follow.
  */
 #include "drivers/drivers.h"
+#include "engine/registry.h"
+
+#define NODE(name)    &node_##name,
+#define NETWORK(name) &network_##name,
 
 /* What the words of a node's `driver` are made of. */
-static const struct node_driver nodes[] = {
-    {
-	.name = "qemu",
-	.machine = &machine_qemu,
-	.guest = &guest_ssh,
-	.disk = &disk_guest,
-	.install = {[IMAGE_ROOTFS] = &install_rootfs,
-	    [IMAGE_CLOSURE] = &install_closure,
-	    [IMAGE_DISK] = &install_disk},
-	.setup = &setup_guest,
-	.probe = &probe_ssh,
-    },
-    {
-	.name = "fake",
-	.machine = &machine_fake,
-	.guest = &guest_fake,
-	.disk = &disk_fake,
-	.install = {[IMAGE_ROOTFS] = &install_fake,
-	    [IMAGE_CLOSURE] = &install_fake,
-	    [IMAGE_DISK] = &install_fake},
-	.setup = &setup_fake,
-	.probe = &probe_fake,
-	.virtual = true,
-    },
+static const struct node_driver node_qemu = {
+    .name = "qemu",
+    .machine = &machine_qemu,
+    .guest = &guest_ssh,
+    .disk = &disk_guest,
+    .install = {[IMAGE_ROOTFS] = &install_rootfs,
+	[IMAGE_CLOSURE] = &install_closure,
+	[IMAGE_DISK] = &install_disk},
+    .setup = &setup_guest,
+    .probe = &probe_ssh,
 };
 
-static const struct network_driver *const networks[] = {
-    &network_vde,
-    &network_fake,
+static const struct node_driver node_fake = {
+    .name = "fake",
+    .machine = &machine_fake,
+    .guest = &guest_fake,
+    .disk = &disk_fake,
+    .install = {[IMAGE_ROOTFS] = &install_fake,
+	[IMAGE_CLOSURE] = &install_fake,
+	[IMAGE_DISK] = &install_fake},
+    .setup = &setup_fake,
+    .probe = &probe_fake,
+    .virtual = true,
 };
+
+static const struct node_driver *const nodes[] = {NODE_DRIVERS(NODE)};
+
+static const struct network_driver *const networks[] = {
+    NETWORK_DRIVERS(NETWORK)};
 
 static const struct image_driver *const images[] = {
     &image_netboot,
@@ -50,8 +53,8 @@ static const struct image_driver *const images[] = {
 const struct node_driver *registry_node(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
-		if (STREQ(nodes[i].name, name))
-			return &nodes[i];
+		if (STREQ(nodes[i]->name, name))
+			return nodes[i];
 	return NULL;
 }
 
@@ -102,7 +105,7 @@ void registry_each(
     void *userdata)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
-		const struct node_driver *d = &nodes[i];
+		const struct node_driver *d = nodes[i];
 		fn("machine", d->machine->name, d->machine->help,
 		    d->machine->available, userdata);
 		fn("guest", d->guest->name, d->guest->help, d->guest->available,

@@ -4,6 +4,7 @@
  * a change of it asks for, and one line of help.  Parsing, the nearest-key
  * hint, effective documents, the manual page and the docs come from it.
  */
+#include "engine/registry.h"
 #include "engine/spec_table.h"
 
 #include <errno.h>
@@ -25,8 +26,9 @@
 	static const struct spec_words name = {                                \
 	    name##_list, ARRAY_SIZE(name##_list)}
 
-CHOICES(node_drivers, {"qemu"}, {"fake"});
-CHOICES(network_drivers, {"vde"}, {"fake"});
+#define WORD(name) {#name},
+CHOICES(node_drivers, NODE_DRIVERS(WORD));
+CHOICES(network_drivers, NETWORK_DRIVERS(WORD));
 CHOICES(builds, {"debian"});
 
 static int check_entry(const char *name, struct err *err)

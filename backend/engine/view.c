@@ -101,6 +101,15 @@ static void view_reason(const struct node *n, struct node_view *v)
 		v->waiting_for = "another try after a passing fault";
 }
 
+const struct nic_view *node_first_address(const struct node_view *v)
+{
+	for (size_t i = 0; i < v->n_nics; i++) {
+		if (v->nics[i].has_address)
+			return &v->nics[i];
+	}
+	return NULL;
+}
+
 void node_view(struct object *o, struct node_view *ret)
 {
 	struct node *n = as_node(o);

@@ -128,20 +128,20 @@ done
 # --- what another node has already ---
 echo '{"nics":{"lan":{"mac":"52:54:00:aa:bb:cc","address":"10.36.0.77"}},
 	"ssh":{"port":2999},"forwards":{"8080":80}}' >nodes/node01/spec
-bad "a MAC twice" EEXIST '(mac|MAC) .*node01|mac: .*node01' \
+bad "a MAC twice" EEXIST 'nics\.lan\.mac: .*node01' \
 	<<<'{"nics":{"lan":{"mac":"52:54:00:aa:bb:cc"}}}'
-bad "an address twice" EEXIST 'address.*node01' \
+bad "an address twice" EEXIST 'nics\.lan\.address: .*node01' \
 	<<<'{"nics":{"lan":{"address":"10.36.0.77"}}}'
-bad "another's default address" EEXIST 'address.*node03' \
+bad "another's default address" EEXIST 'nics\.lan\.address: .*node03' \
 	<<<'{"nics":{"lan":{"address":"10.36.0.13"}}}'
-bad "a port twice" EEXIST 'port.* 2999 .*node01' <<<'{"ssh":{"port":2999}}'
-bad "another's default port" EEXIST 'port.* 2203 .*node03' \
+bad "a port twice" EEXIST 'ssh\.port: .* 2999 .*node01' <<<'{"ssh":{"port":2999}}'
+bad "another's default port" EEXIST 'ssh\.port: .* 2203 .*node03' \
 	<<<'{"ssh":{"port":2203}}'
-bad "a forward twice" EEXIST '(forwards|port).*8080.*node01' \
+bad "a forward twice" EEXIST 'forwards\.8080: .*node01' \
 	<<<'{"forwards":{"8080":81}}'
-bad "a forward on an SSH port" EEXIST '(forwards|port).*2999.*node01' \
+bad "a forward on an SSH port" EEXIST 'forwards\.2999: .*node01' \
 	<<<'{"forwards":{"2999":81}}'
-bad "a MAC twice in one document" EEXIST 'nics.*mac: ' \
+bad "a MAC twice in one document" EEXIST 'nics\.b\.mac: .*nics\.a' \
 	<<<'{"nics":{"a":{"network":"lan","mac":"52:54:00:00:77:01"},"b":{"network":"lan","mac":"52:54:00:00:77:01"}}}'
 
 # --- addresses and names of other things ---

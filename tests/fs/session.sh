@@ -91,3 +91,16 @@ like "hosts has both names" "$(cat hosts)" \
 	'^10\.36\.0\.11[ 	]+node01\.cluster\.internal[ 	]+node01|^10\.36\.0\.11[ 	]+node01[ 	]+node01\.cluster\.internal'
 like "ssh_config has the first port" "$(cat ssh_config)" 'Port 2201'
 t "ssh takes the configuration" ssh -G -F ssh_config node01
+
+# Names that change without a pause don't keep a key from those who need it.
+ssh-keygen -q -t ed25519 -N '' -f "$S/nodes/node03/host_key"
+echo '{"driver":"qemu"}' >nodes/node03/spec
+keys=$(ssh -G -F ssh_config node03 | sed -n 's/^userknownhostsfile //p')
+t "host keys are written while names come and go" timeout 60 python3 -c '
+import os, sys, time
+end = time.monotonic() + 20
+while "node03," not in open(sys.argv[1]).read():
+    if time.monotonic() > end:
+        sys.exit("no key of node03")
+    os.mkdir("nodes/more")
+    os.rmdir("nodes/more")' "$keys"
