@@ -142,7 +142,7 @@ void render_inventory(const struct render *r, struct buf *ret)
 
 	cluster_view(r->cluster, &c);
 	begin_groups(&g, r);
-	jout_begin(&j, ret);
+	jout_begin(&j, r->clock, ret);
 	jout_open(&j, "all");
 	jout_open(&j, "hosts");
 	while ((o = cluster_next(

@@ -191,7 +191,7 @@ static void drift(struct metrics *m, struct object *o)
 		    object_name(o));
 }
 
-static void node(struct metrics *m, struct object *o)
+static void node(struct metrics *m, const struct render *r, struct object *o)
 {
 	struct node_view v;
 
@@ -199,8 +199,9 @@ static void node(struct metrics *m, struct object *o)
 	sample(m, NODE_STATE, "1", "node=\"%s\",state=\"%s\"", v.name,
 	    node_state_name(v.state));
 	if (v.since)
-		sample(m, NODE_SINCE, seconds(text_real(v.since)).text,
-		    "node=\"%s\"", v.name);
+		sample(m, NODE_SINCE,
+		    seconds(text_real(r->clock, v.since)).text, "node=\"%s\"",
+		    v.name);
 	sample(m, NODE_BOOTS, integer(v.machine.launch).text, "node=\"%s\"",
 	    v.name);
 	sample(
@@ -265,7 +266,7 @@ static void pair(const struct reach_view *v, void *metrics)
 		    m->network, v->from, v->to);
 }
 
-static void network(struct metrics *m, struct object *o)
+static void network(struct metrics *m, const struct render *r, struct object *o)
 {
 	struct network_view v;
 
@@ -278,7 +279,7 @@ static void network(struct metrics *m, struct object *o)
 	network_each_reach(o, pair, m);
 }
 
-static void image(struct metrics *m, struct object *o)
+static void image(struct metrics *m, const struct render *r, struct object *o)
 {
 	struct image_view v;
 
@@ -351,7 +352,7 @@ static void print(struct metrics *m, struct buf *ret)
 void render_metrics(const struct render *r, struct buf *ret)
 {
 	static void (*const each[OBJECT_KINDS])(
-	    struct metrics * m, struct object * o) = {
+	    struct metrics * m, const struct render *r, struct object *o) = {
 	    [OBJECT_NETWORK] = network,
 	    [OBJECT_IMAGE] = image,
 	    [OBJECT_NODE] = node,
@@ -364,7 +365,7 @@ void render_metrics(const struct render *r, struct buf *ret)
 
 		while (each[kind] && (o = cluster_next(r->cluster, kind,
 					  o ? object_number(o) : 0)))
-			each[kind](&m, o);
+			each[kind](&m, r, o);
 	}
 	daemon_itself(&m, r->started);
 	print(&m, ret);

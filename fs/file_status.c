@@ -10,25 +10,22 @@
 
 static void address(struct text_table *t, const struct node_view *v)
 {
-	char ip[16];
+	const struct nic_view *nic = node_first_address(v);
+	char ip[16] = "-";
 
-	for (size_t i = 0; i < v->n_nics; i++) {
-		if (!v->nics[i].has_address)
-			continue;
-		format_ip(v->nics[i].address, ip);
-		text_cell(t, ip);
-		return;
-	}
-	text_cell(t, "-");
+	if (nic)
+		format_ip(nic->address, ip);
+	text_cell(t, ip);
 }
 
 /* When the word became what it is; a time of day, so that the text is the same
  * as long as nothing changes. */
-static void since(struct text_table *t, const struct node_view *v)
+static void since(
+    struct text_table *t, const struct render *r, const struct node_view *v)
 {
 	char when[32];
 
-	text_cell(t, text_day(text_real(v->since), when));
+	text_cell(t, text_day(text_real(r->clock, v->since), when));
 }
 
 static void why(struct text_table *t, const struct node_view *v)
@@ -121,7 +118,7 @@ void render_status(const struct render *r, struct buf *ret)
 		text_cell(&t, node_state_name(v.state));
 		address(&t, &v);
 		text_cellf(&t, "127.0.0.1:%u", v.ssh_port);
-		since(&t, &v);
+		since(&t, r, &v);
 		why(&t, &v);
 	}
 	text_print(&t, ret);

@@ -286,7 +286,7 @@ void render_node_status_json(const struct render *r, struct buf *ret)
 	struct node_view v;
 
 	node_view(r->object, &v);
-	jout_begin(&j, ret);
+	jout_begin(&j, r->clock, ret);
 	jout_string(&j, "name", v.name);
 	jout_number(&j, "number", v.number);
 	jout_string(&j, "state", node_state_name(v.state));
@@ -327,21 +327,21 @@ void render_node_status_json(const struct render *r, struct buf *ret)
 
 static void node_in_short(struct json_out *j, struct object *o)
 {
+	const struct nic_view *nic;
 	struct node_view v;
-	char ip[16] = "";
+	char ip[16];
 
 	node_view(o, &v);
-	for (size_t i = 0; i < v.n_nics && !*ip; i++) {
-		if (v.nics[i].has_address)
-			format_ip(v.nics[i].address, ip);
-	}
+	nic = node_first_address(&v);
+	if (nic)
+		format_ip(nic->address, ip);
 	jout_open(j, NULL);
 	jout_string(j, "name", v.name);
 	jout_number(j, "number", v.number);
 	jout_string(j, "state", node_state_name(v.state));
 	jout_string(j, "power", power_name(v.wanted));
 	jout_bool(j, "settled", v.settled);
-	jout_string(j, "address", *ip ? ip : NULL);
+	jout_string(j, "address", nic ? ip : NULL);
 	jout_number(j, "ssh_port", v.ssh_port);
 	jout_mono(j, "since", v.since);
 	said(j, "reason", v.reason ? v.reason : "");
@@ -409,7 +409,7 @@ void render_cluster_status_json(const struct render *r, struct buf *ret)
 	struct json_out j;
 
 	cluster_view(r->cluster, &v);
-	jout_begin(&j, ret);
+	jout_begin(&j, r->clock, ret);
 	jout_string(&j, "name", v.spec->name);
 	jout_string(&j, "state", cluster_state_name(v.state));
 	jout_bool(&j, "settled", v.settled);

@@ -42,6 +42,9 @@ struct render {
 	struct cluster *cluster;
 	struct object *object; /* that the file belongs to */
 	uint64_t started;      /* CLOCK_REALTIME usec: of the daemon */
+	/* CLOCK_REALTIME less CLOCK_MONOTONIC, usec; the same in all reads as
+	 * long as nobody sets the clock. */
+	int64_t clock;
 };
 
 struct file {

@@ -41,9 +41,9 @@ static void close_with(struct json_out *j, char bracket)
 	j->empty = false;
 }
 
-void jout_begin(struct json_out *j, struct buf *out)
+void jout_begin(struct json_out *j, int64_t clock, struct buf *out)
 {
-	*j = (struct json_out){.out = out};
+	*j = (struct json_out){.out = out, .clock = clock};
 	open_with(j, '{');
 }
 
@@ -129,7 +129,7 @@ void jout_time(struct json_out *j, const char *key, uint64_t real_usec)
 
 void jout_mono(struct json_out *j, const char *key, uint64_t mono_usec)
 {
-	jout_time(j, key, text_real(mono_usec));
+	jout_time(j, key, text_real(j->clock, mono_usec));
 }
 
 void jout_strings(struct json_out *j, const char *key, char *const *v)

@@ -11,10 +11,12 @@
 struct json_out {
 	struct buf *out;
 	unsigned depth;
-	bool empty; /* nothing in the innermost object or list yet */
+	bool empty;    /* nothing in the innermost object or list yet */
+	int64_t clock; /* for jout_mono() */
 };
 
-void jout_begin(struct json_out *j, struct buf *out); /* opens the document */
+/* Opens the document. */
+void jout_begin(struct json_out *j, int64_t clock, struct buf *out);
 void jout_end(struct json_out *j);
 
 void jout_open(struct json_out *j, const char *key);                  /* { */
@@ -30,7 +32,7 @@ void jout_bool(struct json_out *j, const char *key, bool b);
 void jout_raw(struct json_out *j, const char *key, const char *value);
 /* A time: CLOCK_REALTIME usec; 0: null. */
 void jout_time(struct json_out *j, const char *key, uint64_t real_usec);
-/* The same from CLOCK_MONOTONIC usec; 0 and USEC_NEVER: null. */
+/* As text_real(). */
 void jout_mono(struct json_out *j, const char *key, uint64_t mono_usec);
 void jout_strings(struct json_out *j, const char *key, char *const *v);
 

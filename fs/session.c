@@ -20,11 +20,20 @@
 #include "fs/wake.h"
 
 #define BATCH 64 /* requests a round of the loop */
+/* A clock that has moved more than this has been set. */
+#define CLOCK_SET (100 * (int64_t)USEC_PER_MSEC)
 
-struct render session_render(const struct session *s, struct object *o)
+struct render session_render(struct session *s, struct object *o)
 {
-	return (struct render){
-	    .cluster = s->cluster, .object = o, .started = s->started};
+	int64_t clock = (int64_t)(now_real() - now_mono());
+
+	/* What is between two looks at two clocks is no news. */
+	if (llabs(clock - s->clock) > CLOCK_SET)
+		s->clock = clock;
+	return (struct render){.cluster = s->cluster,
+	    .object = o,
+	    .started = s->started,
+	    .clock = s->clock};
 }
 
 /* --- requests --- */

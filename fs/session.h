@@ -39,6 +39,7 @@ struct session {
 	uid_t uid; /* who owns the tree */
 	gid_t gid;
 	uint64_t started;                 /* CLOCK_REALTIME usec */
+	int64_t clock;                    /* of struct render */
 	uint64_t listed[OBJECT_KINDS];    /* when one last came or went */
 	struct request *requests;         /* that the cluster will answer */
 	struct replacement *replacements; /* under way: writer.c */
@@ -71,6 +72,6 @@ void session_stop(struct session *s);
 void session_hang_up(struct session *s);
 void session_free(struct session *s); /* NULL is legal */
 
-struct render session_render(const struct session *s, struct object *o);
+struct render session_render(struct session *s, struct object *o);
 
 #endif

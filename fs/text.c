@@ -88,16 +88,11 @@ void text_print(struct text_table *t, struct buf *ret)
 	t->at = 0;
 }
 
-uint64_t text_real(uint64_t mono_usec)
+uint64_t text_real(int64_t clock, uint64_t mono_usec)
 {
-	uint64_t mono, real;
-
 	if (mono_usec == 0 || mono_usec == USEC_NEVER)
 		return 0;
-	/* To the millisecond, so that the same time reads the same twice. */
-	mono = now_mono() / 1000;
-	real = now_real() / 1000;
-	return (real + mono_usec / 1000 - mono) * 1000;
+	return mono_usec + (uint64_t)clock;
 }
 
 const char *text_day(uint64_t real_usec, char ret[32])

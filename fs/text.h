@@ -24,8 +24,9 @@ void text_cellf(struct text_table *t, const char *fmt, ...) PRINTF(2, 3);
 /* Prints it to *ret and empties it. */
 void text_print(struct text_table *t, struct buf *ret);
 
-/* CLOCK_REALTIME of a CLOCK_MONOTONIC usec; 0 for 0 and USEC_NEVER. */
-uint64_t text_real(uint64_t mono_usec);
+/* CLOCK_REALTIME of a CLOCK_MONOTONIC usec; 0 for 0 and USEC_NEVER.  clock: of
+ * struct render. */
+uint64_t text_real(int64_t clock, uint64_t mono_usec);
 /* "2026-01-31T12:00:00Z" of a CLOCK_REALTIME usec, "-" for 0; ret: as
  * format_time() wants it. */
 const char *text_day(uint64_t real_usec, char ret[32]);

@@ -32,6 +32,16 @@ done
 t "cp takes a file whole" cp status.json "$T/copy"
 t "and it is JSON" jq . "$T/copy"
 
+is "what has not changed reads the same" "$(timeout 60 python3 -c '
+import time
+seen = set()
+for i in range(300):
+    time.sleep(i % 7 / 1e4)
+    for name in "nodes/node01/status.json", "status.json", "hosts":
+        with open(name) as f:
+            seen.add((name, f.read()))
+print(len(seen))')" 3
+
 # --- modes ---
 is "nothing is writable but by its owner" "$(find . -perm /022 ! -type l)" ""
 is "specs may hold secrets" "$(stat -c %a spec nodes/node01/{spec,disk} | sort -u)" 600
