@@ -507,7 +507,106 @@ static void a_start_is_broken_off(void)
 	end();
 }
 
+static int come_after(const char *name, const char *others, struct err *err)
+{
+	_cleanup_free_ char *text = xasprintf("{\"after\":[%s]}", others);
+
+	return put(node(name), DOCUMENT_SPEC, true, text, err);
+}
+
+/* Each would wait for the other: refused, and named. */
+static void no_node_waits_for_itself(void)
+{
+	struct draft *x = NULL, *y = NULL;
+	struct answer a = {0}, b = {0};
+	struct err err = ERR_INIT;
+	char name[16];
+
+	begin();
+	fakes();
+	for (int i = 1; i <= 4; i++) {
+		snprintf(name, sizeof(name), "n%d", i);
+		CHECK_INT(make(OBJECT_NODE, name, NULL), 0);
+	}
+	CHECK_INT(come_after("n1", "\"n1\"", &err), -EINVAL);
+	CHECK_STR(err_text(&err), "after: n1 can't come after itself");
+	CHECK_INT(come_after("n1", "\"none\"", &err), -ENOENT);
+	CHECK_INT(come_after("n2", "\"n1\"", NULL), 0);
+	CHECK_INT(come_after("n3", "\"n2\"", NULL), 0);
+	CHECK_INT(come_after("n1", "\"n3\"", &err), -EINVAL);
+	CHECK_STR(err_text(&err), "after: n3 comes after n1 already; each "
+				  "would wait for the other");
+	/* Two ways to the same node are none. */
+	CHECK_INT(come_after("n4", "\"n3\",\"n1\"", NULL), 0);
+	CHECK_STR(cluster_spec_text(node("n1"), NULL), "{}\n");
+	CHECK_INT(take_away(OBJECT_NODE, "n1"), -EBUSY);
+	/* For all of them: one of them is the node itself. */
+	CHECK_INT(put(cluster_root(cluster), DOCUMENT_SPEC, false,
+		      "{\"defaults\":{\"driver\":\"fake\",\"after\":[\"n1\"]}}",
+		      &err),
+	    -EINVAL);
+	/* Each of two writes is right by itself. */
+	CHECK_INT(come_after("n2", "", NULL), 0);
+	CHECK_INT(come_after("n3", "", NULL), 0);
+	CHECK_INT(come_after("n4", "", NULL), 0);
+	CHECK_INT(cluster_prepare(node("n1"), DOCUMENT_SPEC, false,
+		      "{\"after\":[\"n2\"]}", 16, answered, &a, &x, NULL),
+	    0);
+	CHECK_INT(cluster_prepare(node("n2"), DOCUMENT_SPEC, false,
+		      "{\"after\":[\"n1\"]}", 16, answered, &b, &y, NULL),
+	    0);
+	wait_for(&a);
+	wait_for(&b);
+	a = b = (struct answer){0};
+	cluster_commit(x, answered, &a);
+	cluster_commit(y, answered, &b);
+	wait_for(&a);
+	wait_for(&b);
+	CHECK_INT(a.code, 0);
+	CHECK_INT(b.code, -EINVAL);
+	end();
+}
+
+/* Up in their order, down in reverse, and each that fails holds up those that
+ * come after it. */
+static void nodes_in_order(void)
+{
+	struct node_view v;
+
+	begin();
+	fakes();
+	CHECK_INT(make(OBJECT_NODE, "a", NULL), 0);
+	CHECK_INT(make(OBJECT_NODE, "b", NULL), 0);
+	CHECK_INT(come_after("b", "\"a\"", NULL), 0);
+	CHECK_INT(verb(node("b"), VERB_UP), 0);
+	settle(node("b"));
+	/* Nobody wants a: it is not waited for. */
+	CHECK_INT(node_state(node("b")), STATE_UP);
+	CHECK_INT(verb(node("b"), VERB_DOWN), 0);
+	settle(node("b"));
+	CHECK_INT(put(node("a"), DOCUMENT_SPEC, false,
+		      "{\"fake\":{\"fail\":[\"ssh\"]}}", NULL),
+	    0);
+	CHECK_INT(verb(cluster_root(cluster), VERB_UP), 0);
+	settle(cluster_root(cluster));
+	node_view(node("b"), &v);
+	CHECK_INT(v.state, STATE_FAILED);
+	CHECK_INT(v.machine.launch, 1); /* it was not started again */
+	CHECK(v.failed_sentence && strstr(v.failed_sentence, "after a"));
+	CHECK_INT(verb(node("a"), VERB_UP), 0);
+	settle(cluster_root(cluster));
+	settle(node("b"));
+	CHECK_INT(node_state(node("b")), STATE_UP);
+	close_cluster();
+	open_cluster();
+	settle(cluster_root(cluster));
+	CHECK_INT(node_state(node("b")), STATE_UP);
+	end();
+}
+
 static const struct test_case cases[] = {
+    CASE(no_node_waits_for_itself),
+    CASE(nodes_in_order),
     CASE(an_old_run_is_adopted),
     CASE(a_start_is_broken_off),
     CASE(up_and_down),

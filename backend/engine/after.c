@@ -22,50 +22,77 @@ static bool names(const struct node *n, const struct node *other)
 	return false;
 }
 
-/* Walks what comes before `at` until `n` is met; seen is by number. */
-static bool reaches(struct node *at, const struct node *n, bool *seen)
-{
-	if (at == n)
-		return true;
-	if (seen[at->o.number])
-		return false;
-	seen[at->o.number] = true;
-	for (size_t i = 0; at->spec && at->spec->after && at->spec->after[i];
-	     i++) {
-		struct node *next = find_node(at, at->spec->after[i]);
+/* What nodes come after, while documents are on their way: that of `n` is
+ * `spec`, those of others are in `specs` by number, unless that is NULL. */
+struct order {
+	struct node *n;
+	const struct node_spec *spec;
+	struct node_spec *const *specs;
+	bool *seen; /* by number */
+};
 
-		if (next && reaches(next, n, seen))
+static bool reaches(const struct order *o, char *const *after);
+
+/* Does what `at` comes after lead to o->n? */
+static bool leads_back(const struct order *o, struct node *at)
+{
+	if (at == o->n)
+		return true;
+	if (o->seen[at->o.number])
+		return false;
+	o->seen[at->o.number] = true;
+	if (o->specs)
+		return reaches(o, o->specs[at->o.number]->after);
+	return (at->spec && reaches(o, at->spec->after)) ||
+	       (at->coming && reaches(o, at->coming->after));
+}
+
+static bool reaches(const struct order *o, char *const *after)
+{
+	for (; after && *after; after++) {
+		struct node *next = find_node(o->n, *after);
+
+		if (next && leads_back(o, next))
 			return true;
 	}
 	return false;
 }
 
-int after_check(struct node *n, const struct node_spec *spec, struct err *err)
+static int check(const struct order *o, struct err *err)
 {
-	_cleanup_free_ bool *seen = NULL;
+	const struct node *n = o->n;
 
-	/* At the start the others are not all there yet. */
-	if (n->o.c->loading || !spec->after)
-		return 0;
-	seen = xcalloc(NODES_MAX + 1, sizeof(*seen));
-	for (size_t i = 0; spec->after[i]; i++) {
-		struct node *other = find_node(n, spec->after[i]);
+	for (char *const *name = o->spec->after; *name; name++) {
+		struct node *other = find_node(n, *name);
 
 		if (!other)
 			return err_set(err, -ENOENT,
 			    "after: there is no node %s; mkdir nodes/%s makes "
 			    "it",
-			    spec->after[i], spec->after[i]);
+			    *name, *name);
 		if (other == n)
 			return err_set(err, -EINVAL,
 			    "after: %s can't come after itself", n->o.name);
-		if (reaches(other, n, seen))
+		if (leads_back(o, other))
 			return err_set(err, -EINVAL,
 			    "after: %s comes after %s already; each would wait "
 			    "for the other",
 			    other->o.name, n->o.name);
 	}
 	return 0;
+}
+
+int after_check(struct node *n, const struct node_spec *spec,
+    struct node_spec *const *specs, struct err *err)
+{
+	_cleanup_free_ bool *seen = NULL;
+	struct order o = {n, spec, specs, NULL};
+
+	/* At the start the others are not all there yet. */
+	if (n->o.c->loading || !spec->after)
+		return 0;
+	o.seen = seen = xcalloc(NODES_MAX + 1, sizeof(*seen));
+	return check(&o, err);
 }
 
 static bool is_up(const struct node *n)

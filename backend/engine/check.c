@@ -33,6 +33,8 @@ void document_done(struct parsed *p)
 	switch (p->o->kind) {
 	case OBJECT_NODE:
 		claims_drop(as_node(p->o), p->claims, as_node(p->o)->claims);
+		if (as_node(p->o)->coming == p->spec.node)
+			as_node(p->o)->coming = NULL;
 		node_spec_free(p->spec.node);
 		break;
 	case OBJECT_NETWORK:
@@ -90,7 +92,7 @@ static int check_node(struct parsed *p, const char *text, struct err *err)
 	if (r == 0)
 		r = install_check(n, p->spec.node, err);
 	if (r == 0)
-		r = after_check(n, p->spec.node, err);
+		r = after_check(n, p->spec.node, NULL, err);
 	if (r == 0)
 		claims_add(n, p->claims);
 	else
@@ -113,6 +115,7 @@ static void force_node(struct node *n, struct parsed *p)
 	n->o.c->n_after -= named && n->spec->after != NULL;
 	node_spec_free(n->spec);
 	n->spec = TAKE_PTR(p->spec.node);
+	n->coming = NULL;
 	n->o.c->n_after += n->spec->after != NULL;
 	memcpy(n->nics, p->nics, sizeof(n->nics));
 	n->n_nics = p->n_nics;
@@ -239,6 +242,55 @@ static void force_network(struct network *net, struct parsed *p)
 
 /* --- the cluster --- */
 
+/* All that a node's own document is checked for but its `after`. */
+static int check_default(
+    struct node *n, const struct node_spec *s, struct err *err)
+{
+	struct nic nics[NICS_MAX];
+	_cleanup_strv_ char **claims = NULL;
+	size_t count;
+	uint16_t port;
+	int r = node_resolve(n, s, nics, &count, &port, &claims, err);
+
+	if (r == 0)
+		r = claims_check(n, claims, err);
+	if (r == 0)
+		r = check_disk(n, s, err);
+	if (r == 0)
+		r = install_check(n, s, err);
+	if (r == 0 && n->meta.power == POWER_UP && n->spec &&
+	    !STREQ(s->driver, n->spec->driver))
+		r = err_set(
+		    err, -EBUSY, "driver: it must be down to change it");
+	return r;
+}
+
+/* Every node must be sound with the new defaults as well. */
+static int check_defaults(
+    struct cluster *c, const char *defaults, struct err *err)
+{
+	struct node_spec **specs =
+	    xcalloc(c->top[OBJECT_NODE] + 1, sizeof(*specs));
+	struct object *o = NULL;
+	int r = 0;
+
+	while (
+	    r == 0 && (o = cluster_next(c, OBJECT_NODE, o ? o->number : 0))) {
+		r = node_spec_parse(
+		    defaults, o->spec_text, &specs[o->number], err);
+		if (r == 0)
+			r = check_default(as_node(o), specs[o->number], err);
+	}
+	while (r == 0 && (o = cluster_next(c, OBJECT_NODE, o ? o->number : 0)))
+		r = after_check(as_node(o), specs[o->number], specs, err);
+	if (r < 0)
+		err_prefix(err, "defaults: node %s: ", o->name);
+	for (uint32_t i = 0; i <= c->top[OBJECT_NODE]; i++)
+		node_spec_free(specs[i]);
+	free(specs);
+	return r;
+}
+
 static int check_cluster(struct parsed *p, const char *text, struct err *err)
 {
 	struct cluster *c = p->o->c;
@@ -248,31 +300,7 @@ static int check_cluster(struct parsed *p, const char *text, struct err *err)
 		return r;
 	if (c->defaults && p->defaults && spec_same(c->defaults, p->defaults))
 		return 0;
-	/* Every node must be sound with the new defaults as well. */
-	EACH_OBJECT (o, c, OBJECT_NODE) {
-		struct node_spec *s = NULL;
-		struct node *n = as_node(o);
-		struct nic nics[NICS_MAX];
-		_cleanup_strv_ char **claims = NULL;
-		size_t count;
-		uint16_t port;
-
-		r = node_spec_parse(p->defaults, o->spec_text, &s, err);
-		if (r == 0)
-			r = node_resolve(
-			    n, s, nics, &count, &port, &claims, err);
-		if (r == 0)
-			r = claims_check(n, claims, err);
-		if (r == 0 && n->meta.power == POWER_UP && n->spec &&
-		    !STREQ(s->driver, n->spec->driver))
-			r = err_set(err, -EBUSY,
-			    "driver: it must be down to change it");
-		node_spec_free(s);
-		if (r < 0)
-			return err_prefix(err, "defaults: node %s: ", o->name),
-			       r;
-	}
-	return 0;
+	return check_defaults(c, p->defaults, err);
 }
 
 static void force_cluster(struct cluster *c, struct parsed *p)
@@ -317,6 +345,8 @@ int document_check(struct object *o, const char *text, size_t len,
 	switch (o->kind) {
 	case OBJECT_NODE:
 		r = check_node(p, text, err);
+		if (r == 0 && ret)
+			as_node(o)->coming = p->spec.node;
 		break;
 	case OBJECT_NETWORK:
 		r = check_network(p, text, err);

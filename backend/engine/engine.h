@@ -119,6 +119,7 @@ struct doubt {
 struct node {
 	struct object o;
 	struct node_spec *spec;
+	const struct node_spec *coming; /* on its way to the disk, or NULL */
 	struct node_meta meta;
 	const struct node_driver *driver;
 	void *machine, *guest, *disk; /* the driver's handles; NULL: not open */
@@ -368,8 +369,10 @@ int node_resolve(struct node *n, const struct node_spec *spec,
 void node_set_users(struct node *n, bool in); /* lists of networks, images */
 
 /* after.c */
-/* The nodes that n names exist, and none of them comes after n. */
-int after_check(struct node *n, const struct node_spec *spec, struct err *err);
+/* The nodes that n names exist, and none of them comes after n.  specs: what
+ * every node will be, by number; NULL: what they are and are about to be. */
+int after_check(struct node *n, const struct node_spec *spec,
+    struct node_spec *const *specs, struct err *err);
 struct plan_observed;
 void after_observe(struct node *n, struct plan_observed *ret);
 /* Who waited for n is looked at again. */
