@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # poll.py MOUNT RUNTIME_DIR: what poll(2) and its kin say of the tree.
+import ctypes
 import errno
 import os
 import select
@@ -117,6 +118,38 @@ except OSError as err:
     check("wait: O_NONBLOCK", err.errno, errno.EAGAIN)
 check("wait: when it has settled", p.poll(LIMIT * 1000), [(w, select.POLLIN)])
 check("wait: its word", os.read(w, 100), b"up\n")
+
+# --- a signal that is handled ends a read ---
+def interrupted(path, flags):
+    f = os.open(path, flags)
+    over = threading.Event()
+    main = threading.get_ident()
+
+    def strike():
+        while not over.wait(0.05):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    thread = threading.Thread(target=strike)
+    thread.start()
+    got = libc.read(f, ctypes.create_string_buffer(9), 9)
+    code = errno.errorcode.get(ctypes.get_errno())
+    over.set()
+    thread.join()
+    os.close(f)
+    return got, code
+
+
+libc = ctypes.CDLL(None, use_errno=True)  # Python's own read goes on
+signal.signal(signal.SIGUSR1, lambda *_: None)
+signal.siginterrupt(signal.SIGUSR1, True)
+with open(f"{M}/nodes/node02/spec", "w") as f:
+    f.write('{"fake":{"delay":"1h"}}')
+state("node02", "reboot")
+for what, path, flags in (
+        ("wait", f"{M}/wait/node02", os.O_RDONLY),
+        ("a terminal", f"{M}/nodes/node03/console", os.O_RDWR)):
+    check(f"{what}: a handled signal", interrupted(path, flags), (-1, "EINTR"))
+state("node02", "off")
 
 # --- over the death of the daemon ---
 os.pread(fd, 100, 0)
