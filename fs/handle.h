@@ -60,7 +60,7 @@ struct handle {
 	struct handle *next;   /* of the same inode */
 };
 
-/* -EMFILE when there are too many. */
+/* -ENFILE when there are too many. */
 int handle_new(struct session *s, const struct named *n, int flags,
     pid_t opener, struct handle **ret);
 /* The handle of a number; made again when it is not known.  -ENOENT: nor is

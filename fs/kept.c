@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Records of files in the memfd.  handle_kept.c, scratch.c and tombstone.c call
- * it.  A record has two copies of the
- * state and a number that says which one counts: the other one is filled in,
- * then the number is turned.  A text that outgrows its record moves to another
- * one; of two with the same id the younger counts.
+ * it.  A record has two copies of the state and a number that says which one
+ * counts: the other one is filled in, then the number is turned.  A text that
+ * outgrows its record moves to another one; of two with the same id the younger
+ * counts.
  */
 #include <assert.h>
 #include <errno.h>

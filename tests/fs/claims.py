@@ -13,9 +13,11 @@ import stat
 import struct
 import sys
 
-M, PAGE = sys.argv[1:]
+import checks
+from checks import M, check
+
+PAGE = sys.argv[2]
 LIMIT = 20
-failed = 0
 
 # Rows that only real machines, switches and builds change: tests/vm/ does.
 # Their kind is that of others here.
@@ -26,15 +28,6 @@ STILL |= {"known_hosts"}  # fake nodes have no keys
 EVENTS = {"MODIFY": 0x2, "CLOSE_WRITE": 0x8, "CREATE": 0x100, "DELETE": 0x200}
 BITS = {"IN": select.POLLIN, "PRI": select.POLLPRI, "ERR": select.POLLERR,
         "OUT": select.POLLOUT}
-
-
-def check(what, got, wanted):
-    global failed
-    if got == wanted:
-        print(f"ok {what}")
-    else:
-        failed = 1
-        print(f"not ok {what}: {got!r} is not {wanted!r}")
 
 
 def words(cell):
@@ -210,4 +203,4 @@ for row in table:
     check(f"{row.path}: inotify", sorted(row.seen), sorted(row.events))
     if not row.directory():
         check(f"{row.path}: poll", sorted(row.polled), sorted(row.bits))
-sys.exit(failed)
+sys.exit(checks.failed)

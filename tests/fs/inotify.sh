@@ -111,6 +111,8 @@ herald() { # its pid
 }
 old=$(herald)
 like "there is one herald" "$old" '^[0-9]+$'
+t "what changes while it tells is told too" timeout 120 python3 \
+	"$ROOT/tests/fs/told.py" "$M" "$old"
 watch again nodes/node01/state
 kill -KILL "$old"
 echo down >nodes/node01/state

@@ -10,18 +10,8 @@ import signal
 import sys
 import threading
 
-M, R = sys.argv[1], sys.argv[2]
-LIMIT = 20
-failed = 0
-
-
-def check(what, got, wanted):
-    global failed
-    if got == wanted:
-        print(f"ok {what}")
-    else:
-        failed = 1
-        print(f"not ok {what}: {got!r} is not {wanted!r}")
+import checks
+from checks import M, R, check
 
 
 def state(node, word=None):
@@ -62,7 +52,7 @@ check("a text is always readable", p.poll(0), [(fd, select.POLLIN)])
 p.modify(fd, select.POLLPRI)
 check("unchanged since it was read", p.poll(0), [])
 thread = later(state, "node01", "up")
-check("a change wakes", p.poll(LIMIT * 1000), [(fd, CHANGED)])
+check("a change wakes", p.poll(checks.LIMIT * 1000), [(fd, CHANGED)])
 thread.join()
 check("and is told until it is read", p.poll(0), [(fd, CHANGED)])
 settle("node01")
@@ -76,8 +66,8 @@ edge = select.epoll()
 edge.register(fd, select.EPOLLPRI | select.EPOLLET)
 edge.poll(0)
 thread = later(state, "node01", "down")
-check("epoll", [x for x, _ in e.poll(LIMIT)], [fd])
-check("epoll, edge", [x for x, _ in edge.poll(LIMIT)], [fd])
+check("epoll", [x for x, _ in e.poll(checks.LIMIT)], [fd])
+check("epoll, edge", [x for x, _ in edge.poll(checks.LIMIT)], [fd])
 thread.join()
 settle("node01")
 while edge.poll(0.2):
@@ -85,7 +75,7 @@ while edge.poll(0.2):
 check("no edge without a change", edge.poll(0), [])
 os.pread(fd, 100, 0)
 thread = later(state, "node01", "up")
-check("select, exceptfds", select.select([], [], [fd], LIMIT), ([], [], [fd]))
+check("select, exceptfds", select.select([], [], [fd], checks.LIMIT), ([], [], [fd]))
 thread.join()
 settle("node01")
 
@@ -98,7 +88,7 @@ while os.read(events, 65536):
     pass
 check("events: nothing since", p.poll(0), [])
 thread = later(state, "node01", "down")
-check("events: more", p.poll(LIMIT * 1000), [(events, select.POLLIN)])
+check("events: more", p.poll(checks.LIMIT * 1000), [(events, select.POLLIN)])
 thread.join()
 check("events: a read gives it", len(os.read(events, 65536)) > 0, True)
 settle("node01")
@@ -116,7 +106,7 @@ try:
     check("wait: O_NONBLOCK", "no error", "EAGAIN")
 except OSError as err:
     check("wait: O_NONBLOCK", err.errno, errno.EAGAIN)
-check("wait: when it has settled", p.poll(LIMIT * 1000), [(w, select.POLLIN)])
+check("wait: when it has settled", p.poll(checks.LIMIT * 1000), [(w, select.POLLIN)])
 check("wait: its word", os.read(w, 100), b"up\n")
 
 # --- a signal that is handled ends a read ---
@@ -169,7 +159,7 @@ def replace():
 
 
 thread = later(replace)
-check("a poller outlives a daemon", p.poll(LIMIT * 1000), [(fd, CHANGED)])
+check("a poller outlives a daemon", p.poll(checks.LIMIT * 1000), [(fd, CHANGED)])
 thread.join()
 settle("node01")
 check("and reads the news", os.pread(fd, 100, 0), b"up\n")
@@ -182,9 +172,9 @@ os.read(gone, 10)
 p = select.poll()
 p.register(gone, select.POLLPRI)
 thread = later(os.rmdir, f"{M}/nodes/node03")
-ready = p.poll(LIMIT * 1000)
+ready = p.poll(checks.LIMIT * 1000)
 thread.join()
 check("a file that went: POLLERR and POLLHUP",
       [bits & (select.POLLERR | select.POLLHUP) for _, bits in ready],
       [select.POLLERR | select.POLLHUP])
-sys.exit(failed)
+sys.exit(checks.failed)
