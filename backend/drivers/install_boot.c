@@ -145,7 +145,7 @@ static const char modules_script[] =
     "{ zstd -dcq; echo $? >$s; } |\n"
     "	tar -xp --numeric-owner -f - -C \"$to\" || exit\n"
     "[ \"$(cat $s)\" = 0 ] || { echo 'cut off on the way' >&2; exit 1; }\n"
-    "rm -f $s; sync\n";
+    "rm -f $s\n";
 
 void install_modules(struct install *in)
 {
@@ -170,12 +170,13 @@ void install_modules(struct install *in)
 /* --- the ESP
  * ------------------------------------------------------------------ */
 
-/* $0: where, $1: its size.  No owners, no modes: it is a FAT. */
+/* $0: where, $1: its size.  No owners, no modes: it is a FAT.  The mark at the
+ * end syncs; what takes the place of a file that boots does so at once. */
 static const char put_script[] =
     "mkdir -p \"${0%/*}\" && cat >\"$0.new\" &&\n"
     "{ [ $(wc -c <\"$0.new\") -eq \"$1\" ] ||\n"
     "	{ echo 'cut off on the way' >&2; false; }; } &&\n"
-    "sync && mv -f \"$0.new\" \"$0\" && sync && exit\n"
+    "{ [ ! -e \"$0\" ] || sync; } && mv -f \"$0.new\" \"$0\" && exit\n"
     "rm -f \"$0.new\"; exit 1\n";
 
 static void put_next(struct install *in)
@@ -190,9 +191,8 @@ static void put_next(struct install *in)
 	target = xasprintf("%s%s/%s", in->root, in->esp, f->name);
 	size = xasprintf("%" PRIu64, f->size);
 	char *args[] = {target, size, NULL};
-	op_progress(in->op, 99, "boot entry: %s", f->name);
 	install_run(in, &(struct install_run){
-			    .what = xasprintf("write %s", target),
+			    .what = xasprintf("boot entry: %s", f->name),
 			    .script = put_script,
 			    .args = args,
 			    .source = f->source,

@@ -209,6 +209,7 @@ static void after_copy(struct install *in)
 	snprintf(
 	    in->look.copied, sizeof(in->look.copied), "%s", in->image->digest);
 	in->facts.boot[0] = 0;
+	in->copying = false;
 	install_next(in);
 }
 
@@ -220,6 +221,7 @@ static void start(struct install *in)
 	    NULL};
 
 	buf_clear(&in->line);
+	in->copying = true;
 	op_progress(in->op, 0, "copying");
 	install_run(in,
 	    &(struct install_run){

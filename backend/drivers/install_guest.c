@@ -103,6 +103,7 @@ static int begin(struct install *in, const struct install_slice *slice,
 	take_slice(in, slice);
 	in->op = op;
 	in->err = ERR_INIT;
+	in->copying = false;
 	in->at = steps;
 	op->driver_data = in;
 	op->cancel = on_cancel;

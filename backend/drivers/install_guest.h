@@ -99,7 +99,7 @@ struct install {
 	struct buf out; /* all of its output */
 	/* The copying. */
 	uint64_t size; /* of the tar */
-	int percent;
+	bool copying;
 	struct buf line;
 	/* The boot entry. */
 	size_t n_esp, esp_at;

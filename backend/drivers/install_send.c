@@ -104,10 +104,12 @@ static void on_tick(void *userdata)
 	struct install *in = userdata;
 	uint64_t sent = install_sent(in),
 		 size = (uint64_t)in->send.began.st_size;
-	unsigned percent = size ? (unsigned)(MIN(sent, size) * 100 / size) : 0;
+	uint64_t percent = size ? MIN(sent, size) * 100 / size : 0;
 
-	op_progress(in->op, (int)MIN(percent, 99U), "%s: %llu of %llu MB",
-	    in->what, (unsigned long long)(sent / 1000000),
+	/* What follows the copying is short. */
+	op_progress(in->op, in->copying ? (int)MIN(percent, 99ULL) : 99,
+	    "%s: %llu of %llu MB", in->what,
+	    (unsigned long long)(sent / 1000000),
 	    (unsigned long long)((size + 999999) / 1000000));
 	loop_timer_set(in->tick, loop_now(in->env->loop) + TICK);
 }

@@ -391,12 +391,7 @@ static void after_node(struct node *n)
 			image_forget_failure(node_image(n));
 		if (node_system(n))
 			image_forget_failure(node_system(n));
-		node_setup_due(n);
-		/* Looked at again, and put right, beside what is up. */
-		if (n->guest_right == YES)
-			n->guest_right = NO;
-		if (n->disk_look)
-			n->disk_look->content = DISK_UNKNOWN;
+		node_look_again(n);
 		node_reach_stale(n);
 	}
 	node_compare_specs(n);

@@ -436,6 +436,7 @@ void setup_done(struct setup_list *l);
 bool node_has_setup(const struct node *n, enum setup_part part, bool offline);
 /* All of it is to be put right (again). */
 void node_setup_due(struct node *n);
+void node_look_again(struct node *n); /* the same, and names and the disk */
 void node_setup_forget(struct node *n); /* a new run */
 void node_watch_sources(struct node *n);
 void node_drift_drop(struct node *n);

@@ -403,6 +403,16 @@ void node_setup_due(struct node *n)
 	}
 }
 
+/* Looked at, and put right, beside what is up. */
+void node_look_again(struct node *n)
+{
+	node_setup_due(n);
+	if (n->guest_right == YES)
+		n->guest_right = NO;
+	if (n->disk_look)
+		n->disk_look->content = DISK_UNKNOWN;
+}
+
 void node_setup_forget(struct node *n)
 {
 	node_setup_due(n);

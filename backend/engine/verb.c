@@ -85,11 +85,9 @@ static void forget_failures(struct node *n)
 {
 	struct image *img = node_image(n), *system = node_system(n);
 
-	/* A disk that was in the way may have been mended: it is looked at. */
-	if (n->tried.failed && n->disk_look)
-		n->disk_look->content = DISK_UNKNOWN;
 	history_clear_failure(n);
-	node_setup_due(n);
+	/* A disk that was in the way may have been mended. */
+	node_look_again(n);
 	if (img)
 		image_forget_failure(img);
 	if (system)

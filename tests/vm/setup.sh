@@ -1,0 +1,80 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Files and commands of the spec in a machine that runs our netboot system:
+# busybox and dropbear.  Put there, kept, changed, taken away again.
+# shellcheck source=tests/vm/lib.sh
+. "$ROOT/tests/vm/lib.sh"
+start_cluster
+mkdir "$M/nodes/node01"
+spec=$M/nodes/node01/spec
+
+# Thirty files, among them one of this host and one that is big.
+head -c 3M /dev/urandom >"$T/big"
+echo first >"$T/source"
+jq -n --arg source "$T/source" --arg big "$T/big" '{
+	memory: "256M",
+	files: ([range(28) | {key: "/opt/files/\(. % 5)/\(.)",
+		value: {content: "file \(.)\n"}}] | from_entries) + {
+		"/opt/source": {source: $source, mode: "0600"},
+		"/opt/big": {source: $big, mode: "0755", owner: "0:0"}
+	},
+	run: {
+		two: {command: ["sh", "-c", "echo two >>/opt/ran"], after: ["one"]},
+		one: {command: ["sh", "-c", "cat /opt/files/0/0 >/opt/ran"]}
+	}
+}' >"$spec"
+echo up >"$M/nodes/node01/state"
+settles node01 up "a machine with files and commands" || exit 1
+is "all the files are there" "$(on node01 "cat /opt/files/*/* | wc -l")" 28
+is "with what was written" "$(on node01 cat /opt/files/2/27)" "file 27"
+is "with their modes" "$(on node01 stat -c %a:%U /opt/source /opt/big)" \
+	"600:root
+755:root"
+is "a big one is whole" "$(on node01 sha256sum /opt/big | cut -c1-64)" \
+	"$(sha256sum <"$T/big" | cut -c1-64)"
+is "commands have run in their order" "$(on node01 cat /opt/ran)" "file 0
+two"
+is "nothing is left to do" "$(cat "$M/plan")" ""
+sent() { grep -c 'files: sent' "$M/nodes/node01/log"; }
+is "all went in one" "$(sent)" 1
+
+# A host's file is watched.
+echo second >"$T/source.new"
+mv "$T/source.new" "$T/source"
+changed() { [ "$(on node01 cat /opt/source)" = second ]; }
+eventually "a new version of a host's file is sent" 60 changed
+
+# Somebody changes one in the guest.
+on node01 "echo drift >/opt/files/0/5; chmod 600 /opt/files/0/10"
+echo up >"$M/nodes/node01/state"
+mended() { [ "$(on node01 cat /opt/files/0/5)" = "file 5" ]; }
+eventually "a file that somebody changed is put right" 60 mended
+settles node01 up "and the node is up"
+is "with its mode" "$(on node01 stat -c %a /opt/files/0/10)" 644
+
+# The spec changes.
+echo '{"files":{"/opt/files/0/0":null,"/opt/files/1/1":{"content":"new\n"}},
+	"run":{"two":{"command":["sh","-c","echo again >>/opt/ran"]}}}' >>"$spec"
+settles node01 up "another spec"
+fails "a file that left it is gone" on node01 test -e /opt/files/0/0
+is "another has its new content" "$(on node01 cat /opt/files/1/1)" new
+is "a command runs once for each content" "$(on node01 cat /opt/ran)" "file 0
+two
+again"
+
+# What can't be.
+on node01 mkdir /opt/folder
+echo '{"files":{"/opt/folder":{"content":"x"}}}' >>"$spec"
+settles node01 failed "a folder is in the way"
+like "the error says so" "$(cat "$M/nodes/node01/error")" \
+	'/opt/folder is a folder in the guest'
+echo '{"files":{"/opt/folder":null},
+	"run":{"bad":{"command":["sh","-c","echo so it is >&2; exit 3"]}}}' >>"$spec"
+settles node01 failed "a command fails"
+like "the error has its last words" "$(cat "$M/nodes/node01/error")" \
+	'run\.bad: exit status 3: so it is'
+unlike "the log has no command" "$(cat "$M/nodes/node01/log")" 'exit 3'
+echo '{"run":{"bad":null}}' >>"$spec"
+settles node01 up "without it the node is up"
+exit $((bad > 0))
