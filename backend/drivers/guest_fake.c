@@ -111,9 +111,8 @@ static void fake_look(void *self, struct guest_look *ret)
 
 static int need_session(const struct guest *g, struct err *err)
 {
-	return g->connected
-		   ? 0
-		   : err_set(err, -EAGAIN, "no session to this guest");
+	return g->connected ? 0
+			    : err_set(err, -EAGAIN, "no session to this guest");
 }
 
 static int configure_end(void *self, struct err *err)

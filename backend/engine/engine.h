@@ -396,7 +396,7 @@ bool node_starts_disk(const struct node *n); /* at its next start */
 bool node_runs_disk(const struct node *n);   /* its present run */
 /* The system on its disk says on the console when SSH listens. */
 bool node_marks_disk(const struct node *n);
-bool node_installing(const struct node *n);  /* its next run is to install */
+bool node_installing(const struct node *n); /* its next run is to install */
 /* What a kernel is told to run the installed system; owned. */
 char *node_disk_cmdline(const struct node *n);
 const char *node_root_uuid(const struct node *n); /* "" when there is none */
@@ -436,7 +436,7 @@ void setup_done(struct setup_list *l);
 bool node_has_setup(const struct node *n, enum setup_part part, bool offline);
 /* All of it is to be put right (again). */
 void node_setup_due(struct node *n);
-void node_look_again(struct node *n); /* the same, and names and the disk */
+void node_look_again(struct node *n);   /* the same, and names and the disk */
 void node_setup_forget(struct node *n); /* a new run */
 void node_watch_sources(struct node *n);
 void node_drift_drop(struct node *n);
