@@ -70,10 +70,11 @@ unsigned svg_width(const struct svg_font *f, const char *text)
 
 char *svg_fit(const struct svg_font *f, const char *text, unsigned width)
 {
-	_cleanup_free_ char *part = xstrdup(text);
+	_cleanup_free_ char *part = NULL;
 
 	if (svg_width(f, text) <= width)
-		return TAKE_PTR(part);
+		return xstrdup(text);
+	part = xstrdup(text);
 	for (size_t n = strlen(part); n > 0; n--) {
 		_cleanup_free_ char *cut = NULL;
 

@@ -6,6 +6,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "drivers/setup_guest.h"
@@ -100,7 +101,7 @@ static uint64_t size_of(const struct seen_file *f)
 {
 	uint64_t size = 0;
 
-	sscanf(f->print, "%*x %*u %*u %ju", &size);
+	sscanf(f->print, "%*x %*u %*u %" SCNu64, &size);
 	return size;
 }
 

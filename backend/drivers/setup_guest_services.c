@@ -6,7 +6,8 @@
  * its check first.  What can start at once is started by one command.
  *
  * A service, in this ensure: to start -> started -> passed; a required one
- * passes by its check, any other once it is started.
+ * passes by its check, any other once it is started.  A unit that fails as it
+ * starts ends the ensure either way.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -73,7 +74,6 @@ static void on_journal(int code, int status, const char *out, size_t out_len,
     const char *errout, const struct err *err, void *userdata)
 {
 	struct setup *s = userdata;
-	const size_t i = s->order[0];
 	_cleanup_buf_ struct buf shown = {0};
 	struct err why = s->err;
 
@@ -89,23 +89,16 @@ static void on_journal(int code, int status, const char *out, size_t out_len,
 	s->err = why;
 	if (shown.len)
 		err_set(&s->err, why.code, "%s: %s", why.text, shown.data);
-	setup_log(s, "%s", err_text(&s->err));
-	if (s->services[i].s.required) {
-		setup_finish(s, why.code);
-		return;
-	}
-	s->err = ERR_INIT;
-	s->progress[i].passed = true;
-	setup_next_service(s);
+	setup_finish(s, why.code);
 }
 
-/* Its journal's last lines are asked for; a required one ends the ensure. */
+/* A unit that fails as it starts, or a check that a required service does not
+ * pass: its journal's last lines are asked for. */
 static void failed(struct setup *s, size_t i, const char *why)
 {
 	_cleanup_buf_ struct buf b = {0};
 
 	describe(s, i, why, &s->err);
-	s->order[0] = (unsigned)i;
 	buf_puts(&b, "journalctl -n 5 --no-pager -o cat -u");
 	put_unit(s, i, &b);
 	buf_puts(&b, " </dev/null\n");

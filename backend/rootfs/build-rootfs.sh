@@ -112,7 +112,9 @@ follow() {
 		esac
 		n=$((n + 1))
 		now=$((30 + 60 * n / total))
-		[ $now -gt $said ] && [ $now -le 90 ] || continue
+		if [ $now -le $said ] || [ $now -gt 90 ]; then
+			continue
+		fi
 		said=$now
 		line=${line%% (*}
 		progress $now "${line,}" >&3
@@ -165,6 +167,7 @@ sweep_work() {
 	local d
 	find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'rackfs-rootfs.*' \
 		-user "$(id -u)" -mmin +1 2>/dev/null | while read -r d; do
+		# shellcheck disable=SC2094 # a lock is no reading
 		(flock -n 7 && remove_work "$d") 7<"$d" || :
 	done
 }

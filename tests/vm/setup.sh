@@ -42,18 +42,21 @@ is "all went in one" "$(sent)" 1
 # A host's file is watched.
 echo second >"$T/source.new"
 mv "$T/source.new" "$T/source"
+# shellcheck disable=SC2317 # called by eventually
 changed() { [ "$(on node01 cat /opt/source)" = second ]; }
 eventually "a new version of a host's file is sent" 60 changed
 
 # Somebody changes one in the guest.
 on node01 "echo drift >/opt/files/0/5; chmod 600 /opt/files/0/10"
 echo up >"$M/nodes/node01/state"
+# shellcheck disable=SC2317 # called by eventually
 mended() { [ "$(on node01 cat /opt/files/0/5)" = "file 5" ]; }
 eventually "a file that somebody changed is put right" 60 mended
 settles node01 up "and the node is up"
 is "with its mode" "$(on node01 stat -c %a /opt/files/0/10)" 644
 
 # The spec changes.
+# shellcheck disable=SC2028 # an escape of JSON
 echo '{"files":{"/opt/files/0/0":null,"/opt/files/1/1":{"content":"new\n"}},
 	"run":{"two":{"command":["sh","-c","echo again >>/opt/ran"]}}}' >>"$spec"
 settles node01 up "another spec"
