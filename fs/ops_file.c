@@ -3,6 +3,7 @@
  * Requests about open files.  What can't be answered yet waits in park.c; what
  * goes to the cluster is answered by its reply.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -95,6 +96,7 @@ int ops_open_handle(fuse_req_t req, const struct named *n,
 		r = handle_new(s, n, fi->flags, fuse_req_ctx(req)->pid, ret);
 	if (r < 0)
 		return r;
+	assert(*ret);
 	if (n->file->kind == FILE_DOCUMENT)
 		ops_transaction(*ret);
 	fi->fh = (*ret)->id;

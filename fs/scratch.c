@@ -13,7 +13,7 @@
 #include "fs/scratch.h"
 #include "fs/table.h"
 
-#define NAME_SIZE (SCRATCH_NAME_MAX + 1)
+#define NAME_SIZE ((size_t)SCRATCH_NAME_MAX + 1)
 #define HEAD      (2 * NAME_SIZE) /* before the content */
 
 struct state {

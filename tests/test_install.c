@@ -328,7 +328,7 @@ static void nothing_behind_an_image_is_read(void)
 	CHECK_INT(ensure(&p), 0);
 	int fd = open(p.disk, O_RDONLY | O_CLOEXEC);
 	CHECK_INT(pread(fd, &byte, 1, 0), 1);
-	CHECK_INT(byte, 0);
+	CHECK(byte == 0);
 	close(fd);
 	tear_down(&p);
 }

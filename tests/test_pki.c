@@ -13,7 +13,7 @@
 #include "host/pki.h"
 #include "test.h"
 
-#define DAY (24 * 3600)
+#define DAY (24LL * 3600)
 
 static char dir[] = "/tmp/test_pki.XXXXXX";
 static char ca[64], ca_key[64], crt[64], key[64];

@@ -41,7 +41,7 @@ static void the_label_is_there(const char *path)
 	char sector[2048];
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	CHECK_INT(pread(fd, sector, sizeof(sector), 16 * 2048), 2048);
+	CHECK_INT(pread(fd, sector, sizeof(sector), 16L * 2048), 2048);
 	CHECK(memcmp(sector, "\1CD001", 6) == 0);
 	CHECK(memcmp(sector + 40, "cidata    ", 10) == 0 ||
 	      memcmp(sector + 40, "CIDATA    ", 10) == 0);

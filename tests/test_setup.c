@@ -822,7 +822,8 @@ static void a_required_one_is_waited_for(void)
 	struct op *op;
 
 	NEED_GUEST();
-	service.check = check = xasprintf("tcp:%u", (unsigned)port);
+	check = xasprintf("tcp:%u", (unsigned)port);
+	service.check = check;
 	ENSURE(SETUP_FILES, &s, 0);
 	op = begin();
 	CHECK_INT(

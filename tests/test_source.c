@@ -349,7 +349,7 @@ static void closures_become_a_tar_and_a_registration(void)
 
 static void broken_closures_are_told(void)
 {
-	_cleanup_free_ char *lib = NULL, *text = NULL;
+	_cleanup_free_ char *lib = NULL;
 
 	if (!sh("nix-store --version"))
 		SKIP("no nix-store");

@@ -43,7 +43,7 @@ int source_place_init(struct source_place *p, const struct image_source *kind,
 	_cleanup_(digest_freep) struct digest *d = digest_new();
 	_cleanup_buf_ struct buf b = {0};
 	char hex[DIGEST_HEX];
-	struct stat st;
+	struct stat st = {0};
 	int r = stat_source(slice->source, &st, err);
 
 	if (r < 0)

@@ -9,6 +9,7 @@
  * looking into the file that is there -> copying -> growing -> syncing ->
  * renamed, and synced again -> the NoCloud disk.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -132,12 +133,12 @@ static int read_mark(struct install *in, const char *path, struct err *err)
 		return 0;
 	if (r < 0)
 		return err_errno(err, r, "%s can't be read", mark);
-	if (sscanf(is.data, "%64[0-9a-f]", look.installed) != 1)
+	if (sscanf(buf_str(&is), "%64[0-9a-f]", look.installed) != 1)
 		return 0;
 	r = mark_text(look.installed, path, &should, err);
 	if (r < 0)
 		return r;
-	if (!STREQ(is.data, should.data))
+	if (!STREQ(buf_str(&is), buf_str(&should)))
 		return 0;
 	memcpy(look.copied, look.installed, sizeof(look.copied));
 	in->look = look;
@@ -553,6 +554,7 @@ static int whole_ensure(void *self, const struct install_slice *slice,
 		r = read_mark(in, slice->disk_path, err);
 	if (r < 0)
 		return r;
+	assert(slice->image);
 	if (in->look.installed[0] &&
 	    !STREQ(in->look.installed, slice->image->digest))
 		return err_set(err, -EEXIST,
@@ -582,6 +584,7 @@ static int whole_seal(void *self, const struct install_slice *slice,
 		r = read_mark(in, slice->disk_path, err);
 	if (r < 0)
 		return r;
+	assert(slice->image);
 	if (!STREQ(in->look.installed, slice->image->digest))
 		return err_set(err, -EIO, "this image is not on the disk %s",
 		    slice->disk_path);

@@ -230,7 +230,7 @@ static void take_manifest(struct setup *s, const char *text)
 {
 	struct seen *v = &s->seen;
 
-	while (*text && v->n_manifest < 2 * SETUP_FILES_MAX) {
+	while (*text && v->n_manifest < (size_t)2 * SETUP_FILES_MAX) {
 		size_t len = strcspn(text, "\n");
 		size_t a = strcspn(text, " \n");
 		size_t b = a < len ? strcspn(text + a + 1, " \n") : 0;

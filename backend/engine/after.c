@@ -85,14 +85,16 @@ static int check(const struct order *o, struct err *err)
 int after_check(struct node *n, const struct node_spec *spec,
     struct node_spec *const *specs, struct err *err)
 {
-	_cleanup_free_ bool *seen = NULL;
 	struct order o = {n, spec, specs, NULL};
+	int r;
 
 	/* At the start the others are not all there yet. */
 	if (n->o.c->loading || !spec->after)
 		return 0;
-	o.seen = seen = xcalloc(NODES_MAX + 1, sizeof(*seen));
-	return check(&o, err);
+	o.seen = xcalloc(NODES_MAX + 1, sizeof(*o.seen));
+	r = check(&o, err);
+	free(o.seen);
+	return r;
 }
 
 static bool is_up(const struct node *n)

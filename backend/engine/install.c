@@ -79,9 +79,10 @@ bool node_installing(const struct node *n)
 
 const char *node_root_uuid(const struct node *n)
 {
-	const struct disk_spec *d =
-	    n->laid && n->laid->disk.present ? &n->laid->disk : &n->spec->disk;
+	const struct disk_spec *d = &n->spec->disk;
 
+	if (n->laid && n->laid->disk.present)
+		d = &n->laid->disk;
 	for (size_t i = 0; n->meta.disk && i < d->n_partitions; i++)
 		if (d->partitions[i].mount &&
 		    STREQ(d->partitions[i].mount, "/"))

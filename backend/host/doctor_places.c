@@ -172,7 +172,7 @@ void doctor_check_subuid(struct doctor *d)
 	    xasprintf("sudo usermod --add-subuids 100000-165535 --add-subgids "
 		      "100000-165535 %s",
 		name);
-	_cleanup_buf_ struct buf text = {0};
+	_cleanup_buf_ struct buf text = {0}, lines = {0};
 
 	if (geteuid() == 0) {
 		doctor_report(
@@ -180,8 +180,8 @@ void doctor_check_subuid(struct doctor *d)
 		return;
 	}
 	(void)file_read(AT_FDCWD, "/etc/subuid", MIB, &text);
-	if (strncmp(buf_str(&text), line + 1, strlen(line + 1)) == 0 ||
-	    strstr(buf_str(&text), line))
+	buf_printf(&lines, "\n%s", buf_str(&text));
+	if (strstr(buf_str(&lines), line))
 		doctor_report(d, OK, "user ids", NULL,
 		    "%s has a range in /etc/subuid", name);
 	else

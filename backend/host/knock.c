@@ -196,7 +196,7 @@ static char **limited(const struct knock_options *o, char *const *argv)
 
 	strv_pushf(
 	    &v, "%llu", (unsigned long long)(o->timeout / USEC_PER_SEC + 1));
-	for (; *argv; argv++)
+	for (; argv && *argv; argv++)
 		strv_push(&v, *argv);
 	return v;
 }

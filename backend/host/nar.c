@@ -181,7 +181,7 @@ static int node(struct pass *p, const char *path, int depth, struct err *err);
 static int entry(
     struct pass *p, const char *path, int depth, char *before, struct err *err)
 {
-	char name[WORD_MAX + 1];
+	char name[WORD_MAX + 1] = "";
 	_cleanup_free_ char *below = NULL;
 	int r = token(p, "(", err);
 
