@@ -14,11 +14,11 @@ head -c 3M /dev/urandom >"$T/big"
 echo first >"$T/source"
 jq -n --arg source "$T/source" --arg big "$T/big" '{
 	memory: "256M",
-	files: ([range(28) | {key: "/opt/files/\(. % 5)/\(.)",
+	files: (([range(28) | {key: "/opt/files/\(. % 5)/\(.)",
 		value: {content: "file \(.)\n"}}] | from_entries) + {
 		"/opt/source": {source: $source, mode: "0600"},
 		"/opt/big": {source: $big, mode: "0755", owner: "0:0"}
-	},
+	}),
 	run: {
 		two: {command: ["sh", "-c", "echo two >>/opt/ran"], after: ["one"]},
 		one: {command: ["sh", "-c", "cat /opt/files/0/0 >/opt/ran"]}
@@ -69,12 +69,12 @@ again"
 # What can't be.
 on node01 mkdir /opt/folder
 echo '{"files":{"/opt/folder":{"content":"x"}}}' >>"$spec"
-settles node01 failed "a folder is in the way"
+fails "a folder is in the way" settle node01
 like "the error says so" "$(cat "$M/nodes/node01/error")" \
 	'/opt/folder is a folder in the guest'
 echo '{"files":{"/opt/folder":null},
 	"run":{"bad":{"command":["sh","-c","echo so it is >&2; exit 3"]}}}' >>"$spec"
-settles node01 failed "a command fails"
+fails "a command fails" settle node01
 like "the error has its last words" "$(cat "$M/nodes/node01/error")" \
 	'run\.bad: exit status 3: so it is'
 unlike "the log has no command" "$(cat "$M/nodes/node01/log")" 'exit 3'
