@@ -122,10 +122,12 @@ static void look(void *userdata)
 	}
 	loop_source_free(TAKE_PTR(d->look));
 	d->failed = session_serve(d->session, d->cluster, d->crashed, &d->err);
-	if (d->failed < 0)
+	if (d->failed < 0) {
 		loop_exit(d->loop, d->failed);
-	else
-		tell_ready(d);
+		return;
+	}
+	cluster_go(d->cluster);
+	tell_ready(d);
 }
 
 /* --- life --- */
@@ -138,6 +140,7 @@ static int start(struct daemon *d, struct err *err)
 	    .state_dir = d->folders.state,
 	    .runtime_dir = d->folders.runtime,
 	    .data_dir = d->folders.data,
+	    .hold = true,
 	    .changed = notify_changed,
 	    .appeared = notify_appeared,
 	    .vanishing = notify_vanishing,

@@ -58,6 +58,9 @@ struct cluster_options {
 	struct loop *loop;
 	const char *state_dir, *runtime_dir; /* absolute, exist, 0700 */
 	const char *data_dir;                /* scripts and files of rackfs */
+	/* Looks at what runs, and leaves it so until cluster_go(): what users
+	 * have written to an earlier daemon is told to this one first. */
+	bool hold;
 	/* What has changed; called on the loop, coalesced once a round for each
 	 * object.  CHANGE_* below for objects that come or go. */
 	void (*changed)(struct object *o, unsigned aspects, void *userdata);
@@ -70,6 +73,7 @@ struct cluster_options {
  * store are kept aside and told in `error` and events, never fatal. */
 int cluster_new(const struct cluster_options *options, struct cluster **ret,
     struct err *err);
+void cluster_go(struct cluster *c);
 /* Leaves machines and switches running. */
 void cluster_free(struct cluster *c);
 

@@ -303,6 +303,7 @@ struct cluster {
 	uint64_t seq, events_size, events_oldest;
 	uint64_t *event_offsets; /* ring of EVENTS_KEPT */
 	bool loading;
+	bool held; /* cluster_go() was not called yet */
 	bool tls_wanted;
 	struct buf tls[TLS_TEXTS]; /* PEM, "" while there is none */
 	uint64_t certificate_end;  /* of the operator's */

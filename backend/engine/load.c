@@ -321,6 +321,7 @@ int cluster_new(const struct cluster_options *options, struct cluster **ret,
 
 	c->options = *options;
 	c->loop = options->loop;
+	c->held = options->hold;
 	c->o.c = c;
 	c->o.kind = OBJECT_CLUSTER;
 	c->o.number = 1;

@@ -326,6 +326,8 @@ void network_reconcile(struct network *net)
 		net->starts = 0;
 	if (net->look.state == NETWORK_UNKNOWN) {
 		begin(net, NET_OBSERVING);
+	} else if (net->o.c->held) {
+		return;
 	} else if (net->held && !net->failed_sentence &&
 		   (net->look.state == NETWORK_NONE ||
 		       net->look.ports < net->held)) {

@@ -138,7 +138,7 @@ static void node_want_images(struct node *n)
 
 static void node_act(struct node *n)
 {
-	if (node_in_doubt(n))
+	if (node_in_doubt(n) || (n->o.c->held && n->plan.step != STEP_OBSERVE))
 		return;
 	switch (n->plan.step) {
 	case STEP_NONE:
@@ -281,6 +281,20 @@ void reconcile_start(struct cluster *c)
 		}
 	}
 	loop_kick(c->work);
+}
+
+void cluster_go(struct cluster *c)
+{
+	if (!c->held)
+		return;
+	c->held = false;
+	for (int k = OBJECT_NETWORK; k < OBJECT_KINDS; k++) {
+		EACH_OBJECT (o, c, k) {
+			if (k != OBJECT_NODE ||
+			    as_node(o)->plan.step != STEP_NONE)
+				mark_dirty(o);
+		}
+	}
 }
 
 void reconcile_stop(struct cluster *c)

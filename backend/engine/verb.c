@@ -27,7 +27,10 @@ unsigned cluster_verbs(enum object_kind kind)
 
 struct request {
 	struct cluster *c;
-	struct node **nodes;
+	struct target {
+		struct node *node;
+		uint64_t launch; /* the run that was on, or 0 */
+	} * targets;
 	size_t n;
 	enum verb verb;
 	cluster_reply_fn reply;
@@ -96,7 +99,7 @@ static void forget_failures(struct node *n)
 		network_forget_failure(n->nics[i].network);
 }
 
-static void in_force(struct node *n, enum verb verb)
+static void in_force(struct node *n, enum verb verb, uint64_t launch)
 {
 	enum power before = n->meta.power;
 
@@ -104,9 +107,11 @@ static void in_force(struct node *n, enum verb verb)
 	switch (verb) {
 	case VERB_REBOOT:
 	case VERB_RESET:
-		if (!running(n))
+		/* The run of when it was written: while that was stored,
+		 * another may have begun. */
+		if (!launch || launch < n->leave)
 			break;
-		n->leave = n->machine_look.launch;
+		n->leave = launch;
 		n->leave_hard = verb == VERB_RESET;
 		n->tried.asked = 0;
 		history_save(n);
@@ -142,15 +147,15 @@ static void stored(int code, const struct err *err, void *userdata)
 	struct request *q = userdata;
 
 	for (size_t i = 0; i < q->n; i++) {
-		struct node *n = q->nodes[i];
+		struct node *n = q->targets[i].node;
 
 		n->pending--;
 		if (code == 0 && !n->o.gone)
-			in_force(n, q->verb);
+			in_force(n, q->verb, q->targets[i].launch);
 		object_unref(&n->o);
 	}
 	q->reply(code, err, q->userdata);
-	free(q->nodes);
+	free(q->targets);
 	free(q);
 }
 
@@ -164,7 +169,8 @@ static void add_node(struct request *q, struct node *n)
 	if (q->verb == VERB_WIPE)
 		n->pending_wipe = true;
 	object_ref(&n->o);
-	q->nodes[q->n++] = n;
+	q->targets[q->n++] = (struct target){
+	    .node = n, .launch = running(n) ? n->machine_look.launch : 0};
 }
 
 static void all_nodes(struct cluster *c, struct request *q)
@@ -172,7 +178,7 @@ static void all_nodes(struct cluster *c, struct request *q)
 	size_t count = cluster_count(c, OBJECT_NODE), n = 0;
 	struct store_file *files = xcalloc(count + 1, sizeof(*files));
 
-	q->nodes = xcalloc(count + 1, sizeof(*q->nodes));
+	q->targets = xcalloc(count + 1, sizeof(*q->targets));
 	EACH_OBJECT (o, c, OBJECT_NODE) {
 		struct buf text = {0};
 
@@ -228,7 +234,7 @@ void cluster_verb(
 		all_nodes(o->c, q);
 		return;
 	}
-	q->nodes = xcalloc(1, sizeof(*q->nodes));
+	q->targets = xcalloc(1, sizeof(*q->targets));
 	add_node(q, as_node(o));
 	node_meta_put(as_node(o), stored, q);
 }

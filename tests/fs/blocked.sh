@@ -13,8 +13,6 @@ if [ "$(id -u)" = 0 ] && [ -z "${OWN_MOUNTS:-}" ]; then
 fi
 # shellcheck source=tests/fs/lib.sh
 . "$ROOT/tests/fs/lib.sh"
-command -v "${CC:=cc}" >/dev/null || skip "$CC is not here"
-
 table='
 wait     event
 console  event
@@ -28,12 +26,8 @@ mkdir    disk
 request  daemon
 '
 
-$CC -shared -fPIC -O1 -D_GNU_SOURCE -o "$T/gate.so" "$ROOT/tests/fs/gate.c" -ldl ||
-	exit 1
-export GATE=$T/gate
 begin() {
-	ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 LD_PRELOAD=$T/gate.so \
-		start_daemon
+	gate_start
 	[ ! -d "$M/nodes/a" ] || return 0
 	echo '{"defaults":{"driver":"fake","fake":{"delay":"5ms"}}}' >"$M/spec"
 	mkdir "$M"/nodes/{a,b,c}

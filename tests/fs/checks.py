@@ -52,14 +52,18 @@ def write(path, text, flags=os.O_WRONLY | os.O_TRUNC | os.O_CREAT):
     os.close(fd)
 
 
-def eventually(what, condition, seconds=LIMIT):
+def until(condition, seconds=LIMIT):
+    """Did it come true?"""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            check(what, f"not within {seconds} s", True)
-            return
+            return False
         time.sleep(0.02)
-    check(what, True, True)
+    return True
+
+
+def eventually(what, condition, seconds=LIMIT):
+    check(what, until(condition, seconds) or f"not within {seconds} s", True)
 
 
 def kill_daemon():

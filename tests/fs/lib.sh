@@ -129,6 +129,16 @@ start_daemon() {
 	note <"$T/daemon.log"
 	exit 1
 }
+# The same, with gate.c preloaded: it stops where $GATE says.
+gate_start() {
+	export GATE=$T/gate
+	command -v "${CC:=cc}" >/dev/null || skip "$CC is not here"
+	[ -e "$T/gate.so" ] || $CC -shared -fPIC -O1 -D_GNU_SOURCE \
+		-o "$T/gate.so" "$ROOT/tests/fs/gate.c" -ldl || exit 1
+	# shellcheck disable=SC2119
+	ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 \
+		LD_PRELOAD=$T/gate.so start_daemon
+}
 usable() {
 	if ! kill -0 "$D" 2>/dev/null; then
 		not_ok "the daemon ended at its start"
