@@ -521,6 +521,25 @@ static void image_rootfs_keeps_the_contract(void)
 	image(registry_image(&spec), &slice);
 }
 
+static void images_of_a_source_keep_the_contract(void)
+{
+	static const enum image_kind kinds[] = {
+	    IMAGE_ROOTFS, IMAGE_DISK, IMAGE_CLOSURE};
+	_cleanup_free_ char *source = xasprintf("%s/source", folder);
+
+	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+		const struct image_spec spec = {.kind = kinds[k]};
+		const struct image_slice slice = {
+		    .kind = kinds[k],
+		    .source = source,
+		    .cache_dir = folder,
+		    .data_dir = RACKFS_DATA_DIR,
+		};
+
+		image(registry_image(&spec), &slice);
+	}
+}
+
 /* --- guest
  * ------------------------------------------------------------------------------
  */
@@ -1232,6 +1251,7 @@ static const struct test_case cases[] = {
     CASE(image_files_keeps_the_contract),
     CASE(image_netboot_keeps_the_contract),
     CASE(image_rootfs_keeps_the_contract),
+    CASE(images_of_a_source_keep_the_contract),
 };
 
 static int run_case(const struct test_case *c)

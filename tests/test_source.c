@@ -391,6 +391,7 @@ int main(void)
 	int bad = test_main(cases, ARRAY_SIZE(cases));
 	loop_free(loop);
 	buf_done(&logged);
+	(void)sh("chmod -R u+w ."); /* a store's folders are read-only */
 	remove_tree(AT_FDCWD, dir);
 	return bad;
 }
