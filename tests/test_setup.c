@@ -8,7 +8,7 @@
 #include "ssh_fixture.h"
 #include <sys/mount.h>
 
-/* tests/guest_root.sh makes it; "." goes on below. */
+/* tests/guest_root makes it; "." goes on below. */
 static char *guest;
 static struct ssh *session;
 static const char *why_not;
@@ -968,7 +968,7 @@ static bool make_guest(const char *kind)
 {
 	const char *root = getenv("ROOT");
 	_cleanup_free_ char *script =
-	    xasprintf("%s/tests/guest_root.sh", root ? root : ".");
+	    xasprintf("%s/tests/guest_root", root ? root : ".");
 	_cleanup_free_ char *log = in_dir("guest.log");
 	char *argv[] = {W("/bin/sh"), script, guest, W(kind),
 	    getpwuid(geteuid())->pw_shell, NULL};

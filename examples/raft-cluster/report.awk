@@ -30,6 +30,10 @@ function ends(phase) {
 	to[phase] = now
 }
 
+function check_name(why) {
+	return substr(why, 1, index(why, ":") - 1)
+}
+
 function checks_now(    name) {
 	for (name in check)
 		if (check[name] != "pass")
@@ -79,7 +83,7 @@ function event() {
 	} else if (what == "verb" && is == "off" && !killed) {
 		killed = now
 	} else if (what == "check") {
-		check[substr(why, 1, index(why, ":") - 1)] = is
+		check[check_name(why)] = is
 	}
 	if (what != "check" || !("S5" in to) || !checks_now())
 		return
@@ -113,6 +117,12 @@ END {
 	if (!first) {
 		print "report: events tell of no installation" >"/dev/stderr"
 		exit 1
+	}
+	# A check that has not spoken yet is one that has not passed.
+	for (i = first; i <= NR; i++) {
+		$0 = line[i]
+		if (value("change") == "check")
+			check[check_name(value("why"))] = "waiting"
 	}
 	for (i = first; i <= NR; i++) {
 		$0 = line[i]
