@@ -18,7 +18,7 @@ static int make(struct source_job *j, struct err *err)
 	_cleanup_(tar_out_freep) struct tar_out *out = NULL;
 	const char *init = j->init ? j->init : INIT;
 	struct err why = ERR_INIT;
-	char given[DIGEST_HEX];
+	char given[SHA256_HEX];
 	_cleanup_close_ int fd = -1;
 	int bad, r;
 

@@ -9,20 +9,20 @@
 
 #include "drivers/drivers.h"
 #include "drivers/image_script.h"
+#include "host/sha256.h"
 
 #define MANIFEST_MAX (4 * MIB)
-#define SHA256_HEX   64
 
 /* "SHA256  rootfs.tar", as sha256sum(1) has it. */
-static bool take_digest(const char *manifest, char ret[SHA256_HEX + 1])
+static bool take_digest(const char *manifest, char ret[SHA256_HEX])
 {
 	const char *at = strstr(manifest, "  rootfs.tar\n");
 
-	if (!at || at - manifest < SHA256_HEX)
+	if (!at || at - manifest < SHA256_DIGITS ||
+	    !sha256_valid(at - SHA256_DIGITS, SHA256_DIGITS))
 		return false;
-	memcpy(ret, at - SHA256_HEX, SHA256_HEX);
-	ret[SHA256_HEX] = '\0';
-	return strspn(ret, "0123456789abcdef") == SHA256_HEX;
+	snprintf(ret, SHA256_HEX, "%s", at - SHA256_DIGITS);
+	return true;
 }
 
 static bool fill(const char *dir, struct image_look *ret)

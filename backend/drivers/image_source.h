@@ -9,7 +9,7 @@
 
 #include <stdatomic.h>
 #include "driver.h"
-#include "host/digest.h"
+#include "host/sha256.h"
 #include "host/tarball.h"
 
 struct source_job {   /* all strings are copies */
@@ -24,7 +24,7 @@ struct source_job {   /* all strings are copies */
 	atomic_uint_least64_t done, total;
 	atomic_int pass, passes;
 	/* Results. */
-	char digest[DIGEST_HEX];
+	char digest[SHA256_HEX];
 	uint64_t size;
 	enum disk_format format;
 	char found_init[4096];

@@ -40,9 +40,8 @@ static int stat_source(const char *source, struct stat *ret, struct err *err)
 int source_place_init(struct source_place *p, const struct image_source *kind,
     const struct image_slice *slice, struct err *err)
 {
-	_cleanup_(digest_freep) struct digest *d = digest_new();
 	_cleanup_buf_ struct buf b = {0};
-	char hex[DIGEST_HEX];
+	char hex[SHA256_HEX];
 	struct stat st = {0};
 	int r = stat_source(slice->source, &st, err);
 
@@ -56,8 +55,7 @@ int source_place_init(struct source_place *p, const struct image_source *kind,
 	    (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
 	    (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec,
 	    slice->sha256 ? slice->sha256 : "", slice->init ? slice->init : "");
-	digest_add(d, b.data, b.len);
-	digest_text(d, hex);
+	sha256_of(b.data, b.len, hex);
 	p->cache_dir = xstrdup(slice->cache_dir);
 	p->final = xasprintf(
 	    "%s/%s-%.*s", slice->cache_dir, kind->kind, NAME_DIGITS, hex);
@@ -128,7 +126,7 @@ bool source_cached(const struct source_place *p,
 		*blank = '\0';
 		fill(&look, line, blank + 1);
 	}
-	if (strlen(look.digest) != DIGEST_HEX - 1)
+	if (!sha256_valid(look.digest, strlen(look.digest)))
 		return false;
 	int n = kind->file
 		    ? snprintf(look.source, sizeof(look.source), "%s/%s",

@@ -35,7 +35,7 @@ static int copy_once(struct setup *s, int in, int out, const char *path,
     uint64_t *ret_size, char digest[SHA256_HEX], struct err *err)
 {
 	_cleanup_free_ char *piece = xmalloc(PIECE);
-	struct sha256 *sum = sha256_new();
+	_cleanup_(sha256_freep) struct sha256 *sum = sha256_new();
 	uint64_t size = 0;
 	int r = 0;
 
@@ -137,7 +137,7 @@ static void digest_files(struct setup *s)
 /* Of its unit and what it uses. */
 static void digest_service(struct setup *s, size_t service)
 {
-	struct sha256 *sum = sha256_new();
+	_cleanup_(sha256_freep) struct sha256 *sum = sha256_new();
 
 	for (size_t i = 0; i < s->n_files; i++) {
 		const struct wanted_file *w = &s->files[i];

@@ -43,11 +43,6 @@ static size_t next_index(struct fields *f, size_t n)
 	return v;
 }
 
-static bool is_digest(const char *s, size_t len)
-{
-	return len == SHA256_HEX - 1 && strspn(s, "0123456789abcdef") >= len;
-}
-
 /* --- files ------------------------------------------------------------- */
 
 /* The files that were met since the last S. */
@@ -76,10 +71,10 @@ static bool take_stat(struct seen_file *f, const char *line, size_t len)
 
 static bool take_digest(struct seen_file *f, const char *line, size_t len)
 {
-	if (len < SHA256_HEX || !is_digest(line, SHA256_HEX - 1) ||
-	    line[SHA256_HEX - 1] != ' ')
+	if (len < SHA256_HEX || !sha256_valid(line, SHA256_DIGITS) ||
+	    line[SHA256_DIGITS] != ' ')
 		return false;
-	memcpy(f->digest, line, SHA256_HEX - 1);
+	memcpy(f->digest, line, SHA256_DIGITS);
 	return true;
 }
 
@@ -353,7 +348,7 @@ static void take_stamp(char *field, struct fields *f)
 {
 	const char *s = next(f);
 
-	if (is_digest(s, strlen(s)))
+	if (sha256_valid(s, strlen(s)))
 		memcpy(field, s, SHA256_HEX);
 }
 

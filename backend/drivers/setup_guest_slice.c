@@ -138,7 +138,7 @@ static int check_name(const char *what, const char *name, struct err *err)
 /* Of a command: where one word ends counts. */
 static void digest_argv(char *const *argv, char ret[SHA256_HEX])
 {
-	struct sha256 *sum = sha256_new();
+	_cleanup_(sha256_freep) struct sha256 *sum = sha256_new();
 
 	for (; argv && *argv; argv++)
 		sha256_add(sum, *argv, strlen(*argv) + 1);

@@ -25,7 +25,7 @@
 struct path {
 	char *name, *deriver;
 	char **refs;
-	char hash[DIGEST_HEX];
+	char hash[SHA256_HEX];
 	uint64_t size; /* of the NAR */
 	bool has_init, wanted;
 };
@@ -43,7 +43,7 @@ struct pass {
 	struct nar *nar;
 	struct tar_in *in;
 	struct tar_out *out; /* NULL in the first */
-	struct digest *hash; /* of the NAR that is read, or NULL */
+	struct sha256 *hash; /* of the NAR that is read, or NULL */
 	uint64_t size;       /* of it */
 	bool has_init;
 	char *piece;
@@ -58,7 +58,7 @@ static int bytes(struct pass *p, void *data, size_t len, struct err *err)
 	if (r < 0)
 		return r;
 	if (p->hash)
-		digest_add(p->hash, data, len);
+		sha256_add(p->hash, data, len);
 	p->size += len;
 	return 0;
 }
@@ -309,7 +309,7 @@ static int path_info(struct pass *p, struct path *ret, struct err *err)
 static int one_path(
     struct pass *p, struct path *known, struct path *ret, struct err *err)
 {
-	_cleanup_(digest_freep) struct digest *hash = digest_new();
+	_cleanup_(sha256_freep) struct sha256 *hash = sha256_new();
 	int r;
 
 	p->hash = hash;
@@ -321,7 +321,7 @@ static int one_path(
 	p->hash = NULL;
 	if (r < 0)
 		return r;
-	digest_text(hash, ret->hash);
+	sha256_end(hash, ret->hash);
 	ret->size = p->size;
 	ret->has_init = p->has_init;
 	return path_info(p, ret, err);
@@ -437,7 +437,7 @@ int nar_open(const char *file, const struct tar_watch *watch,
 	_cleanup_free_ char *piece = xmalloc(PIECE);
 	struct pass p = {.nar = n, .piece = piece};
 	struct err why = ERR_INIT;
-	char digest[DIGEST_HEX];
+	char digest[SHA256_HEX];
 	int bad, r;
 
 	n->file = xstrdup(file);

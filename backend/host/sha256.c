@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * SHA-256 by libcrypto, as hexadecimal digits.  Fails only when memory does.
+ * SHA-256 by libcrypto, as hexadecimal digits.  It can fail only for lack of
+ * memory, which aborts as everywhere.
  */
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -30,20 +31,35 @@ void sha256_add(struct sha256 *s, const void *data, size_t len)
 void sha256_end(struct sha256 *s, char ret[SHA256_HEX])
 {
 	unsigned char sum[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
 
-	if (EVP_DigestFinal_ex(s->ctx, sum, &n) != 1)
+	if (EVP_DigestFinal_ex(s->ctx, sum, NULL) != 1)
 		abort();
-	for (unsigned i = 0; ret && i < n; i++)
-		snprintf(ret + (size_t)2 * i, 3, "%02x", sum[i]);
+	for (size_t i = 0; i < SHA256_DIGITS / 2; i++)
+		snprintf(ret + 2 * i, 3, "%02x", sum[i]);
+}
+
+void sha256_free(struct sha256 *s)
+{
+	if (!s)
+		return;
 	EVP_MD_CTX_free(s->ctx);
 	free(s);
 }
 
+void sha256_freep(struct sha256 **s)
+{
+	sha256_free(*s);
+}
+
 void sha256_of(const void *data, size_t len, char ret[SHA256_HEX])
 {
-	struct sha256 *s = sha256_new();
+	_cleanup_(sha256_freep) struct sha256 *s = sha256_new();
 
 	sha256_add(s, data, len);
 	sha256_end(s, ret);
+}
+
+bool sha256_valid(const char *s, size_t len)
+{
+	return len == SHA256_DIGITS && strspn(s, "0123456789abcdef") >= len;
 }

@@ -24,7 +24,7 @@ struct tar_in {
 	const struct tar_watch *watch;
 	int fd;
 	struct archive *a;
-	struct digest *digest;
+	struct sha256 *digest;
 	uint64_t done, total;
 	uint64_t zeros; /* at the end of what was read */
 	char *piece;
@@ -34,7 +34,7 @@ struct tar_in {
 struct tar_out {
 	int fd, code;
 	struct archive *a;
-	struct digest *digest;
+	struct sha256 *digest;
 	uint64_t size;
 	bool given_up;
 };
@@ -68,7 +68,7 @@ static la_ssize_t on_read(struct archive *a, void *userdata, const void **ret)
 		archive_set_error(a, errno, "%s", strerror(errno));
 		return ARCHIVE_FATAL;
 	}
-	digest_add(in->digest, in->piece, (size_t)n);
+	sha256_add(in->digest, in->piece, (size_t)n);
 	count_zeros(in, (size_t)n);
 	in->done += (uint64_t)n;
 	*ret = in->piece;
@@ -101,7 +101,7 @@ int tar_in_open(const char *path, bool raw, const struct tar_watch *watch,
 
 	in->path = xstrdup(path);
 	in->watch = watch;
-	in->digest = digest_new();
+	in->digest = sha256_new();
 	in->piece = xmalloc(PIECE);
 	in->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (in->fd < 0 || fstat(in->fd, &st) < 0)
@@ -148,7 +148,7 @@ int tar_in_read(struct tar_in *in, void *data, size_t len, struct err *err)
 	return 0;
 }
 
-int tar_in_check(struct tar_in *in, const char *sha256, char ret[DIGEST_HEX],
+int tar_in_check(struct tar_in *in, const char *sha256, char ret[SHA256_HEX],
     struct err *err)
 {
 	const void *piece;
@@ -158,7 +158,7 @@ int tar_in_check(struct tar_in *in, const char *sha256, char ret[DIGEST_HEX],
 		;
 	if (in->stopped || n < 0)
 		return in_error(in, err);
-	digest_text(in->digest, ret);
+	sha256_end(in->digest, ret);
 	if (sha256 && strcasecmp(sha256, ret) != 0)
 		return err_set(err, -EBADMSG,
 		    "%s has the sha256 %s, and the spec wants %s: it is "
@@ -173,7 +173,7 @@ void tar_in_free(struct tar_in *in)
 	if (!in)
 		return;
 	archive_read_free(in->a);
-	digest_free(in->digest);
+	sha256_free(in->digest);
 	util_closep(&in->fd);
 	free(in->piece);
 	free(in->path);
@@ -198,7 +198,7 @@ static la_ssize_t on_write(
 		archive_set_error(a, -r, "%s", strerror(-r));
 		return -1;
 	}
-	digest_add(out->digest, data, len);
+	sha256_add(out->digest, data, len);
 	out->size += len;
 	return (la_ssize_t)len;
 }
@@ -208,7 +208,7 @@ struct tar_out *tar_out_new(int fd)
 	struct tar_out *out = xcalloc(1, sizeof(*out));
 
 	out->fd = fd;
-	out->digest = digest_new();
+	out->digest = sha256_new();
 	out->a = archive_write_new();
 	if (!out->a || archive_write_set_format_pax_restricted(out->a) < 0 ||
 	    archive_write_open(out->a, out, NULL, on_write, NULL) < 0)
@@ -277,12 +277,12 @@ int tar_out_entry(struct tar_out *out, const char *path, mode_t mode,
 }
 
 int tar_out_finish(struct tar_out *out, uint64_t *ret_size,
-    char ret_digest[DIGEST_HEX], struct err *err)
+    char ret_digest[SHA256_HEX], struct err *err)
 {
 	if (archive_write_close(out->a) != ARCHIVE_OK)
 		return out_error(out, "the archive", err);
 	*ret_size = out->size;
-	digest_text(out->digest, ret_digest);
+	sha256_end(out->digest, ret_digest);
 	return 0;
 }
 
@@ -293,7 +293,7 @@ void tar_out_free(struct tar_out *out)
 	/* libarchive would fill up an entry that was given up. */
 	out->given_up = true;
 	archive_write_free(out->a);
-	digest_free(out->digest);
+	sha256_free(out->digest);
 	free(out);
 }
 

@@ -8,7 +8,7 @@
 #define RACKFS_TARBALL_H
 
 #include "err.h"
-#include "host/digest.h"
+#include "host/sha256.h"
 
 #define TARBALL_MAX (256 * GIB) /* unpacked */
 
@@ -30,7 +30,7 @@ int tar_in_open(const char *path, bool raw, const struct tar_watch *watch,
 int tar_in_read(struct tar_in *in, void *data, size_t len, struct err *err);
 /* Reads what is left; the digest of the file as it is.  sha256 (NULL: any) is
  * what it must be: -EBADMSG, and err names both. */
-int tar_in_check(struct tar_in *in, const char *sha256, char ret[DIGEST_HEX],
+int tar_in_check(struct tar_in *in, const char *sha256, char ret[SHA256_HEX],
     struct err *err);
 void tar_in_free(struct tar_in *in);
 void tar_in_freep(struct tar_in **in);
@@ -49,7 +49,7 @@ int tar_out_data(
     struct tar_out *out, const void *data, size_t len, struct err *err);
 /* Ends the archive: its bytes and their digest. */
 int tar_out_finish(struct tar_out *out, uint64_t *ret_size,
-    char ret_digest[DIGEST_HEX], struct err *err);
+    char ret_digest[SHA256_HEX], struct err *err);
 void tar_out_free(struct tar_out *out);
 void tar_out_freep(struct tar_out **out);
 
