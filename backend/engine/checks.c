@@ -55,6 +55,7 @@ static void report(
 		return;
 	i->state = state;
 	i->since = now_real();
+	check_memory_save(i->c, i->node);
 	event(o, "check", check_state_name(was), check_state_name(state), NULL,
 	    "%s: %s", i->name, detail);
 }
@@ -294,6 +295,12 @@ static void run(void *userdata)
 		again(i);
 		return;
 	}
+	/* A daemon that has just begun is not connected to what is up: the last
+	 * result stands until it is. */
+	if (from && from->plan.state == STATE_UP && !connected(from)) {
+		loop_timer_set(i->timer, loop_now(i->c->loop) + SOON);
+		return;
+	}
 	/* One that was up may be failed because of this very check. */
 	if (from && (from->plan.state != STATE_UP || !from->up_since) &&
 	    !(from->failed_check && from->tried.failed && connected(from))) {
@@ -404,6 +411,34 @@ void checks_follow_node(struct node *n)
 	items_free(old);
 }
 
+static void recall(const struct check_view *v, void *userdata)
+{
+	for (struct check_item *i = userdata; i; i = i->next) {
+		if (!STREQ(i->name, v->name))
+			continue;
+		i->state = v->state;
+		i->since = v->since;
+		i->checked = v->checked;
+		i->passed = v->state != CHECK_WAITING;
+		free(i->detail);
+		i->detail = xstrdup(v->detail);
+	}
+}
+
+void checks_start(struct cluster *c)
+{
+	checks_follow_cluster(c);
+	if (c->checks)
+		check_memory_load(c, NULL, recall, c->checks);
+	EACH_OBJECT (o, c, OBJECT_NODE) {
+		struct node *n = as_node(o);
+
+		checks_follow_node(n);
+		if (n->checks)
+			check_memory_load(c, n, recall, n->checks);
+	}
+}
+
 void node_checks_drop(struct node *n)
 {
 	items_free(TAKE_PTR(n->checks));
@@ -458,10 +493,16 @@ static void views(const struct check_item *i,
 	}
 }
 
+void checks_of(struct cluster *c, struct node *n,
+    void (*fn)(const struct check_view *v, void *userdata), void *userdata)
+{
+	views(n ? n->checks : c->checks, fn, userdata);
+}
+
 void node_checks(struct object *o,
     void (*fn)(const struct check_view *v, void *userdata), void *userdata)
 {
-	views(as_node(o)->checks, fn, userdata);
+	checks_of(o->c, as_node(o), fn, userdata);
 }
 
 void cluster_checks(struct cluster *c,

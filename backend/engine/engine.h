@@ -21,6 +21,7 @@
  *   setup.c      files, commands and services of a node, as one list
  *   step_setup.c the steps that install and set up
  *   checks.c     checks of the cluster and of services
+ *   check_memory.c  their results, for the next daemon
  *   tls.c        the authority and certificates
  *   watch.c      host files that specs refer to
  *   after.c      which nodes come before and after which
@@ -449,11 +450,21 @@ char *setup_keep(struct setup_list *l, char *text); /* takes it */
 
 /* checks.c */
 struct check_item;
+struct check_view;
+void checks_start(struct cluster *c); /* with the results of the last daemon */
 void checks_follow_cluster(struct cluster *c); /* after a change of its spec */
 void checks_follow_node(struct node *n);
 void checks_node_changed(struct node *n); /* its state: look soon */
 void node_checks_drop(struct node *n);
 void checks_stop(struct cluster *c);
+/* Those of n's services; NULL: of the cluster's spec. */
+void checks_of(struct cluster *c, struct node *n,
+    void (*fn)(const struct check_view *v, void *userdata), void *userdata);
+
+/* check_memory.c: results that outlive a daemon */
+void check_memory_save(struct cluster *c, struct node *n);
+void check_memory_load(struct cluster *c, struct node *n,
+    void (*fn)(const struct check_view *v, void *userdata), void *userdata);
 
 /* tls.c */
 void tls_start(struct cluster *c);

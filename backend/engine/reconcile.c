@@ -270,9 +270,7 @@ void reconcile_start(struct cluster *c)
 	loop_add_timer(c->loop, at, observe_all, c, &c->observe_timer);
 	loop_add_deferred(c->loop, work, c, &c->work);
 	tls_start(c);
-	checks_follow_cluster(c);
-	EACH_OBJECT (o, c, OBJECT_NODE)
-		checks_follow_node(as_node(o));
+	checks_start(c);
 	for (int k = OBJECT_NETWORK; k < OBJECT_KINDS; k++) {
 		EACH_OBJECT (o, c, k) {
 			if (k == OBJECT_NODE)

@@ -152,12 +152,23 @@ is "results are events" "$(what "$failing" \
 	'select(.change == "check" and (.why | startswith("node01.db:"))) | .to' | tr '\n' ' ')" \
 	"fail pass "
 
-# --- a restart is no repair ---
+# --- a restart is no repair, and makes no result of a check doubtful ---
+patch spec '{"checks":{"count":{"from":"host","every":"10m",
+	"command":["sh","-c","echo >>ran"]}}}'
+ran() { [ "$(wc -l <"$T/ran")" = "$1" ]; }
+eventually "a check of this host" 10 grep -q '^count *pass' checks
+before=$(seq)
+results=$(cat checks)
 cd "$T" || exit 1
 kill_daemon
 # shellcheck disable=SC2119
 start_daemon
 cd "$M" || exit 1
+is "results of checks are kept" "$(cat checks)" "$results"
+eventually "they are made again at once" 5 ran 2
+is "and have not changed" "$(cat checks)" "$results"
+is "none is an event" "$(what "$before" 'select(.change == "check") | .why')" ""
+patch spec '{"checks":null}'
 settle node02 >/dev/null
 eventually "a new daemon sees it" 10 test -s drift
 t "and leaves it alone" grep -q /opt/x "$R/nodes/node02/fake-drift"
