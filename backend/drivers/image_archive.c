@@ -28,7 +28,7 @@ static int make(struct source_job *j, struct err *err)
 	fd = image_source_create(j, "rootfs.tar", err);
 	if (fd < 0)
 		return fd;
-	out = tar_out_new(fd);
+	out = tar_out_new(fd, TAR_PAX);
 	bad = tar_repack(in, out, init, &why);
 	if (bad < 0 && bad != -EBADMSG && bad != -EINVAL) {
 		err_copy(err, &why);

@@ -85,7 +85,7 @@ static int make(struct source_job *j, struct err *err)
 	if (fd < 0)
 		return fd;
 	atomic_store(&j->pass, 1);
-	out = tar_out_new(fd);
+	out = tar_out_new(fd, TAR_PAX);
 	r = nar_write(n, &j->watch, out, err);
 	if (r == 0)
 		r = tar_out_finish(out, &j->size, j->digest, err);

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include "driver.h"
 #include "host/sha256.h"
-#include "host/tarball.h"
+#include "host/tar.h"
 
 struct source_job {   /* all strings are copies */
 	char *source; /* as the spec has it, absolute */

@@ -14,6 +14,7 @@
 #include "drivers/drivers.h"
 #include "host/knock.h"
 #include "host/sha256.h"
+#include "host/tar.h"
 #include "host/ssh.h"
 #include "host/worker.h"
 
@@ -157,6 +158,7 @@ struct setup {
 	/* What is sent. */
 	bool *send; /* by the index of files */
 	size_t n_send;
+	struct tar_out *tar; /* while it is packed */
 	int tar_fd;
 	uint64_t tar_size;
 	unsigned pushes;

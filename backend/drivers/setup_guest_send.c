@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "drivers/setup_guest.h"
-#include "host/tar.h"
 
 #define TRIES 3 /* to read a file that changes meanwhile */
+#define PIECE ((size_t)(256 * KIB))
 
 static int no_room(int code, struct setup *s)
 {
@@ -95,19 +95,27 @@ size_t setup_own_dir(const struct setup *s)
 static int put_folder(struct setup *s, const char *real, unsigned mode)
 {
 	const struct tar_entry e = {
-	    .path = relative(s, real), .mode = mode, .type = TAR_FOLDER};
+	    .path = relative(s, real), .mode = S_IFDIR | mode};
 
-	return *e.path ? tar_begin(s->tar_fd, &e) : 0;
+	return *e.path ? tar_out_entry(s->tar, &e, &s->host_err) : 0;
+}
+
+static int put_data(struct setup *s, struct tar_entry e, const char *data)
+{
+	int r = tar_out_entry(s->tar, &e, &s->host_err);
+
+	return r < 0 ? r : tar_out_data(s->tar, data, e.size, &s->host_err);
 }
 
 /* A text of ours, in our own stage. */
 static int put_text(struct setup *s, const char *name, const struct buf *text)
 {
 	_cleanup_free_ char *path = setup_stage_path(s, setup_own_dir(s), name);
-	const struct tar_entry e = {
-	    .path = relative(s, path), .mode = 0600, .type = TAR_FILE};
+	const struct tar_entry e = {.path = relative(s, path),
+	    .mode = S_IFREG | 0600,
+	    .size = text->len};
 
-	return tar_file(s->tar_fd, e, buf_str(text), text->len);
+	return put_data(s, e, buf_str(text));
 }
 
 static int put_missing(struct setup *s, size_t dir)
@@ -138,40 +146,46 @@ static int put_stage(struct setup *s, size_t dir)
 	return r < 0 ? r : put_folder(s, path, 0700);
 }
 
-/* The size stands before the bytes: one that changes is written anew. */
-static int put_source(
-    struct setup *s, struct wanted_file *w, struct tar_entry e)
+/* A copy that nobody changes any more. */
+static int copy_source(struct setup *s, struct wanted_file *w, int fd)
 {
 	char digest[SHA256_HEX], print[160];
-	const off_t at = lseek(s->tar_fd, 0, SEEK_CUR);
-	struct stat st;
-	uint64_t size;
 	int r = -EBUSY;
 
 	for (int i = 0; r == -EBUSY && i < TRIES; i++) {
-		if (stat(w->f.source, &st) < 0)
-			return err_errno(&s->host_err, -errno,
-			    "the host's file %s can't be read", w->f.source);
-		e.size = (uint64_t)st.st_size;
-		if (lseek(s->tar_fd, at, SEEK_SET) < 0 ||
-		    ftruncate(s->tar_fd, at) < 0)
+		if (lseek(fd, 0, SEEK_SET) < 0 || ftruncate(fd, 0) < 0)
 			return no_room(-errno, s);
-		r = tar_begin(s->tar_fd, &e);
-		if (r < 0)
-			return no_room(r, s);
-		r = setup_read_source(s, w->f.source, s->tar_fd, &size, digest,
-		    print, &s->host_err);
-		if (r == 0 && size != e.size)
-			r = err_set(&s->host_err, -EBUSY,
-			    "the host's file %s changes while it is sent",
-			    w->f.source);
+		r = setup_read_source(
+		    s, w->f.source, fd, &w->size, digest, print, &s->host_err);
 	}
 	if (r < 0)
 		return r;
 	snprintf(w->digest, sizeof(w->digest), "%s", digest);
-	w->size = size;
-	r = tar_pad(s->tar_fd, size);
-	return r < 0 ? no_room(r, s) : 0;
+	return lseek(fd, 0, SEEK_SET) < 0 ? no_room(-errno, s) : 0;
+}
+
+/* Its size stands before its bytes, so it is read to its end before that. */
+static int put_source(
+    struct setup *s, struct wanted_file *w, struct tar_entry e)
+{
+	_cleanup_close_ int fd = open_unnamed(s);
+	_cleanup_free_ char *piece = xmalloc(PIECE);
+	int r = fd < 0 ? fd : copy_source(s, w, fd);
+
+	if (r < 0)
+		return r;
+	e.size = w->size;
+	r = tar_out_entry(s->tar, &e, &s->host_err);
+	while (r == 0) {
+		ssize_t n = read(fd, piece, PIECE);
+
+		if (n == 0)
+			return 0;
+		r = n < 0
+			? -errno
+			: tar_out_data(s->tar, piece, (size_t)n, &s->host_err);
+	}
+	return no_room(r, s);
 }
 
 static int put_file(struct setup *s, size_t i)
@@ -179,19 +193,20 @@ static int put_file(struct setup *s, size_t i)
 	struct wanted_file *w = &s->files[i];
 	_cleanup_free_ char *path =
 	    setup_stage_path(s, w->dir, strrchr(w->f.path, '/') + 1);
-	struct tar_entry e = {.path = relative(s, path),
-	    .mode = w->f.mode,
-	    .type = w->f.link ? TAR_LINK : TAR_FILE,
-	    .link = w->f.data};
+	struct tar_entry e = {.path = relative(s, path)};
 	int r;
 
 	if (!setup_owner_ids(s, w, &e.uid, &e.gid))
 		return -EINVAL;
+	e.mode = w->f.mode | (w->f.link ? S_IFLNK : S_IFREG);
 	if (w->f.source)
 		return put_source(s, w, e);
 	w->size = w->f.len;
-	r = w->f.link ? tar_begin(s->tar_fd, &e)
-		      : tar_file(s->tar_fd, e, w->f.data, w->f.len);
+	if (w->f.link)
+		e.target = w->f.data;
+	else
+		e.size = w->f.len;
+	r = put_data(s, e, w->f.data);
 	return r < 0 ? no_room(r, s) : 0;
 }
 
@@ -223,6 +238,7 @@ static int put_stages(struct setup *s)
 static int put_rest(struct setup *s)
 {
 	_cleanup_buf_ struct buf text = {0};
+	char digest[SHA256_HEX];
 	int r;
 
 	setup_manifest(s, true, &text);
@@ -240,12 +256,13 @@ static int put_rest(struct setup *s)
 	if (r == 0)
 		r = put_text(s, "do", &text);
 	if (r == 0)
-		r = tar_end(s->tar_fd);
+		r = tar_out_finish(s->tar, &s->tar_size, digest, &s->host_err);
 	return r < 0 ? no_room(r, s) : 0;
 }
 
 void setup_pack(struct setup *s)
 {
+	_cleanup_(tar_out_freep) struct tar_out *tar = NULL;
 	int r;
 
 	s->host_err = ERR_INIT;
@@ -254,6 +271,7 @@ void setup_pack(struct setup *s)
 	s->host_code = s->tar_fd < 0 ? s->tar_fd : 0;
 	if (s->host_code)
 		return;
+	s->tar = tar = tar_out_new(s->tar_fd, TAR_GNU);
 	fill_real(s);
 	r = put_stages(s);
 	for (size_t i = 0; r == 0 && i < s->n_files; i++)
@@ -263,7 +281,7 @@ void setup_pack(struct setup *s)
 		setup_digest_services(s);
 		r = put_rest(s);
 	}
-	s->tar_size = (uint64_t)lseek(s->tar_fd, 0, SEEK_CUR);
+	s->tar = NULL;
 	if (r == 0 && lseek(s->tar_fd, 0, SEEK_SET) < 0)
 		r = no_room(-errno, s);
 	s->host_code = r;

@@ -116,6 +116,16 @@ static int token(struct pass *p, const char *wanted, struct err *err)
 		   : r;
 }
 
+/* The first pass makes no archive. */
+static int put(struct pass *p, const char *path, mode_t mode, uint64_t size,
+    const char *target, struct err *err)
+{
+	const struct tar_entry e = {
+	    .path = path, .mode = mode, .size = size, .target = target};
+
+	return p->out ? tar_out_entry(p->out, &e, err) : 0;
+}
+
 /* --- one NAR -------------------------------------------------------------- */
 
 static int contents(
@@ -124,10 +134,10 @@ static int contents(
 	uint64_t len;
 	int r = number(p, &len, err);
 
-	if (r == 0 && len > TARBALL_MAX)
+	if (r == 0 && len > TAR_MAX)
 		r = broken(p, "a file is too big", err);
-	if (r == 0 && p->out)
-		r = tar_out_entry(p->out, path, S_IFREG | mode, len, NULL, err);
+	if (r == 0)
+		r = put(p, path, S_IFREG | mode, len, NULL, err);
 	for (uint64_t left = r == 0 ? len : 0; left;) {
 		size_t n = left < PIECE ? (size_t)left : PIECE;
 
@@ -159,8 +169,8 @@ static int regular(struct pass *p, const char *path, struct err *err)
 	}
 	if (r == 0 && !STREQ(word, ")"))
 		r = broken(p, "an archive in it has an odd word", err);
-	if (r == 0 && p->out)
-		r = tar_out_entry(p->out, path, S_IFREG | mode, 0, NULL, err);
+	if (r == 0)
+		r = put(p, path, S_IFREG | mode, 0, NULL, err);
 	return r;
 }
 
@@ -171,8 +181,8 @@ static int symlink_node(struct pass *p, const char *path, struct err *err)
 
 	if (r == 0)
 		r = string(p, target, err);
-	if (r == 0 && p->out)
-		r = tar_out_entry(p->out, path, S_IFLNK | 0777, 0, target, err);
+	if (r == 0)
+		r = put(p, path, S_IFLNK | 0777, 0, target, err);
 	return r < 0 ? r : token(p, ")", err);
 }
 
@@ -211,10 +221,8 @@ static int directory(
     struct pass *p, const char *path, int depth, struct err *err)
 {
 	char word[WORD_MAX + 1], before[WORD_MAX + 1] = "";
-	int r = 0;
+	int r = put(p, path, S_IFDIR | 0555, 0, NULL, err);
 
-	if (p->out)
-		r = tar_out_entry(p->out, path, S_IFDIR | 0555, 0, NULL, err);
 	while (r == 0) {
 		r = string(p, word, err);
 		if (r == 0 && STREQ(word, ")"))
@@ -492,10 +500,9 @@ int nar_write(struct nar *n, const struct tar_watch *watch, struct tar_out *out,
 
 	p.in = in;
 	if (r == 0)
-		r = tar_out_entry(out, "nix", S_IFDIR | 0755, 0, NULL, err);
+		r = put(&p, "nix", S_IFDIR | 0755, 0, NULL, err);
 	if (r == 0)
-		r = tar_out_entry(
-		    out, "nix/store", S_IFDIR | 0755, 0, NULL, err);
+		r = put(&p, "nix/store", S_IFDIR | 0755, 0, NULL, err);
 	for (size_t i = 0; i < n->n && r == 0; i++) {
 		struct path again = {0};
 		uint64_t more;

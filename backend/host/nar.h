@@ -8,7 +8,7 @@
 #define RACKFS_NAR_H
 
 #include "err.h"
-#include "host/tarball.h"
+#include "host/tar.h"
 
 #define NAR_PATHS_MAX 100000
 
