@@ -126,7 +126,7 @@ struct node {
 	void *machine, *guest, *disk; /* the driver's handles; NULL: not open */
 	void *install, *setup;
 	const struct install_driver *install_driver; /* of that handle */
-	struct node_env *env; /* what they were opened with */
+	struct driver_env *env; /* what they were opened with */
 	struct nic nics[NICS_MAX];
 	size_t n_nics;
 	uint16_t ssh_port;
@@ -206,11 +206,6 @@ struct node {
 	uint64_t reach_done[NICS_MAX]; /* generation measured, by NIC */
 };
 
-struct node_env {
-	struct driver_env env;
-	char *state_dir, *runtime_dir;
-};
-
 struct reach_entry {
 	uint32_t network, to; /* numbers */
 	unsigned sent, received;
@@ -231,7 +226,7 @@ struct network {
 	struct node **users; /* nodes whose spec names it, by number */
 	size_t n_users, cap_users;
 	unsigned held; /* NICs of nodes that need it now */
-	struct network_env *env;
+	struct driver_env *env;
 	uint64_t up_since; /* CLOCK_MONOTONIC usec */
 	struct op op;
 	enum {
@@ -272,7 +267,7 @@ struct image {
 	char *kernel, *initrd, *source; /* absolute */
 	char *user_key, *host_key_file, *host_key;
 	struct watch *watches;
-	struct image_env *env;
+	struct driver_env *env;
 };
 
 struct cluster {
@@ -346,6 +341,10 @@ uint32_t object_free_number(
 void object_ref(struct object *o);
 void object_unref(struct object *o);
 void object_forget(struct object *o); /* takes it */
+
+/* env.c: what the object's drivers are opened with; owned. */
+int object_env_open(struct object *o, struct driver_env **ret, struct err *err);
+void object_env_close(struct driver_env *env); /* NULL is legal */
 
 /* cluster.c */
 char *host_path(struct cluster *c, const char *path); /* absolute; owned */

@@ -9,11 +9,6 @@
 #include "engine/engine.h"
 #include "log.h"
 
-struct image_env {
-	struct driver_env env;
-	char *state_dir, *runtime_dir, *cache_dir;
-};
-
 struct image *node_image(const struct node *n)
 {
 	struct object *o =
@@ -23,47 +18,26 @@ struct image *node_image(const struct node *n)
 	return o ? as_image(o) : NULL;
 }
 
-static void on_changed(void *owner)
+static char *cache_dir(const struct cluster *c)
 {
-	mark_dirty(owner);
-}
-
-static void on_log(void *owner, const char *text, size_t len)
-{
-	object_log(owner, text, len);
+	return xasprintf("%s/cache", c->state_dir);
 }
 
 void image_open(struct image *img)
 {
-	struct cluster *c = img->o.c;
-	struct image_env *e;
+	_cleanup_free_ char *cache = cache_dir(img->o.c);
 	struct err err = ERR_INIT;
 	int r;
 
 	if (img->handle || !img->driver)
 		return;
-	e = xcalloc(1, sizeof(*e));
-	e->state_dir = object_path(&img->o, c->state_dir);
-	e->runtime_dir = object_path(&img->o, c->runtime_dir);
-	e->cache_dir = xasprintf("%s/cache", c->state_dir);
-	e->env = (struct driver_env){
-	    .loop = c->loop,
-	    .name = img->o.name,
-	    .number = img->o.number,
-	    .state_dir = e->state_dir,
-	    .runtime_dir = e->runtime_dir,
-	    .changed = on_changed,
-	    .log = on_log,
-	    .owner = img,
-	};
-	img->env = e;
-	r = mkdir_p(e->runtime_dir, 0700);
-	if (r == 0)
-		r = mkdir_p(e->cache_dir, 0700);
+	r = mkdir_p(cache, 0700);
 	if (r < 0)
-		err_errno(&err, r, "can't make %s", e->runtime_dir);
+		err_errno(&err, r, "can't make %s", cache);
+	else
+		r = object_env_open(&img->o, &img->env, &err);
 	if (r == 0)
-		r = img->driver->open(&e->env, &img->handle, &err);
+		r = img->driver->open(img->env, &img->handle, &err);
 	if (r < 0) {
 		free(img->failed_sentence);
 		img->failed_sentence = xstrdup(err_text(&err));
@@ -76,12 +50,7 @@ void image_close(struct image *img)
 {
 	if (img->handle)
 		img->driver->close(TAKE_PTR(img->handle));
-	if (img->env) {
-		free(img->env->state_dir);
-		free(img->env->runtime_dir);
-		free(img->env->cache_dir);
-		free(TAKE_PTR(img->env));
-	}
+	object_env_close(TAKE_PTR(img->env));
 	img->doing = IMG_IDLE;
 }
 
@@ -193,6 +162,7 @@ static void op_ended(struct op *op, int code, const struct err *err)
 
 static void begin(struct image *img, bool ensure)
 {
+	_cleanup_free_ char *cache = cache_dir(img->o.c);
 	const struct image_slice slice = {
 	    .kind = img->spec->kind,
 	    .build = img->spec->build,
@@ -202,7 +172,7 @@ static void begin(struct image *img, bool ensure)
 	    .source = img->source,
 	    .sha256 = img->spec->sha256,
 	    .init = img->spec->init,
-	    .cache_dir = img->env->cache_dir,
+	    .cache_dir = cache,
 	    .data_dir = img->o.c->options.data_dir,
 	};
 	struct err err = ERR_INIT;

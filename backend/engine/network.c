@@ -15,49 +15,16 @@
 #define PORTS_FRESH USEC_PER_SEC
 #define PORTS_SPARE 8
 
-static void on_changed(void *owner)
-{
-	mark_dirty(owner);
-}
-
-static void on_log(void *owner, const char *text, size_t len)
-{
-	object_log(owner, text, len);
-}
-
-struct network_env {
-	struct driver_env env;
-	char *state_dir, *runtime_dir;
-};
-
 void network_open(struct network *net)
 {
-	struct cluster *c = net->o.c;
-	struct network_env *e;
 	struct err err = ERR_INIT;
 	int r;
 
 	if (net->handle || !net->driver)
 		return;
-	e = xcalloc(1, sizeof(*e));
-	e->state_dir = object_path(&net->o, c->state_dir);
-	e->runtime_dir = object_path(&net->o, c->runtime_dir);
-	e->env = (struct driver_env){
-	    .loop = c->loop,
-	    .name = net->o.name,
-	    .number = net->o.number,
-	    .state_dir = e->state_dir,
-	    .runtime_dir = e->runtime_dir,
-	    .changed = on_changed,
-	    .log = on_log,
-	    .owner = net,
-	};
-	net->env = e;
-	r = mkdir_p(e->runtime_dir, 0700);
-	if (r < 0)
-		err_errno(&err, r, "can't make %s", e->runtime_dir);
+	r = object_env_open(&net->o, &net->env, &err);
 	if (r == 0)
-		r = net->driver->open(&e->env, &net->handle, &err);
+		r = net->driver->open(net->env, &net->handle, &err);
 	if (r < 0) {
 		free(net->failed_sentence);
 		net->failed_sentence = xstrdup(err_text(&err));
@@ -69,11 +36,7 @@ void network_close(struct network *net)
 {
 	if (net->handle)
 		net->driver->close(TAKE_PTR(net->handle));
-	if (net->env) {
-		free(net->env->state_dir);
-		free(net->env->runtime_dir);
-		free(TAKE_PTR(net->env));
-	}
+	object_env_close(TAKE_PTR(net->env));
 	net->doing = NET_IDLE;
 	net->look = (struct network_look){0};
 	net->endpoint[0] = '\0';

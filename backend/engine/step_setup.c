@@ -27,7 +27,7 @@ static int open_install(struct node *n, struct err *err)
 	if (n->install && n->install_driver != d)
 		n->install_driver->close(TAKE_PTR(n->install));
 	n->install_driver = d;
-	return n->install ? 0 : d->open(&n->env->env, &n->install, err);
+	return n->install ? 0 : d->open(n->env, &n->install, err);
 }
 
 static void run_install(struct node *n, bool seal)
@@ -112,7 +112,7 @@ static void run_setup(struct node *n, bool look)
 	int r;
 
 	if (!n->setup)
-		r = n->driver->setup->open(&n->env->env, &n->setup, &err);
+		r = n->driver->setup->open(n->env, &n->setup, &err);
 	else
 		r = 0;
 	if (r == 0)
