@@ -87,11 +87,17 @@ static bool go_on(uint64_t done, uint64_t total, void *userdata)
 static void on_thread(void *userdata)
 {
 	struct image *i = userdata;
+	int r;
 
 	source_sweep(&i->place);
 	i->code = i->kind->make(i->job, &i->err);
-	if (i->code == 0 && atomic_load(&i->job->cancelled))
+	if (atomic_load(&i->job->cancelled))
 		i->code = err_set(&i->err, -ECANCELED, "cancelled");
+	/* That it was another at the end says more than what was odd in it. */
+	if (i->code != -ECANCELED) {
+		r = source_unchanged(&i->place, i->job->source, &i->err);
+		i->code = r < 0 ? r : i->code;
+	}
 	if (i->code == 0)
 		i->code = source_store(&i->place, i->job, &i->err);
 }

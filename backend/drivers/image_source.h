@@ -63,11 +63,15 @@ int image_source_create(
 struct source_place {
 	char *final; /* the folder that stands for this source */
 	char *cache_dir;
+	char *version; /* of the source, when it was first looked at */
 	int lock; /* on job's dir while it is made, or -1 */
 };
 int source_place_init(struct source_place *p, const struct image_source *kind,
     const struct image_slice *slice, struct err *err);
 void source_place_done(struct source_place *p);
+/* -EBUSY: it is another file, or has changed, since source_place_init(). */
+int source_unchanged(
+    const struct source_place *p, const char *source, struct err *err);
 /* Is it there, whole?  Fills *ret. */
 bool source_cached(const struct source_place *p,
     const struct image_source *kind, const char *source,

@@ -37,6 +37,16 @@ static int stat_source(const char *source, struct stat *ret, struct err *err)
 	return err_errno(err, -errno, "source: %s can't be read", source);
 }
 
+/* Tells versions of a file apart without reading it. */
+static char *version_of(const struct stat *st)
+{
+	return xasprintf("%" PRIu64 " %" PRIu64 " %" PRIu64
+			 " %lld.%09ld %lld.%09ld",
+	    (uint64_t)st->st_dev, (uint64_t)st->st_ino, (uint64_t)st->st_size,
+	    (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+	    (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+}
+
 int source_place_init(struct source_place *p, const struct image_source *kind,
     const struct image_slice *slice, struct err *err)
 {
@@ -47,14 +57,10 @@ int source_place_init(struct source_place *p, const struct image_source *kind,
 
 	if (r < 0)
 		return r;
-	buf_printf(&b,
-	    "%s\n%s\n%s\n%" PRIu64 " %" PRIu64 " %" PRIu64
-	    " %lld.%09ld %lld.%09ld\n%s\n%s\n",
-	    VERSION, kind->kind, slice->source, (uint64_t)st.st_dev,
-	    (uint64_t)st.st_ino, (uint64_t)st.st_size,
-	    (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
-	    (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec,
-	    slice->sha256 ? slice->sha256 : "", slice->init ? slice->init : "");
+	p->version = version_of(&st);
+	buf_printf(&b, "%s\n%s\n%s\n%s\n%s\n%s\n", VERSION, kind->kind,
+	    slice->source, p->version, slice->sha256 ? slice->sha256 : "",
+	    slice->init ? slice->init : "");
 	sha256_of(b.data, b.len, hex);
 	p->cache_dir = xstrdup(slice->cache_dir);
 	p->final = xasprintf(
@@ -67,9 +73,31 @@ void source_place_done(struct source_place *p)
 {
 	free(TAKE_PTR(p->final));
 	free(TAKE_PTR(p->cache_dir));
+	free(TAKE_PTR(p->version));
 	if (p->lock >= 0)
 		util_closep(&p->lock);
 	p->lock = -1;
+}
+
+/* Also where nothing tells of it: a share that another host writes to. */
+int source_unchanged(
+    const struct source_place *p, const char *source, struct err *err)
+{
+	_cleanup_free_ char *version = NULL;
+	struct stat st;
+	int r = stat_source(source, &st, err);
+
+	if (r < 0)
+		return r;
+	version = version_of(&st);
+	return STREQ(version, p->version)
+		   ? 0
+		   : err_set(err, -EBUSY,
+			 "source: %s changed while it was read; write a new "
+			 "one "
+			 "beside it and rename that, or write `up` to a node "
+			 "that needs it once it is whole",
+			 source);
 }
 
 /* --- the manifest --------------------------------------------------------- */

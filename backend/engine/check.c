@@ -419,7 +419,7 @@ void document_force(struct object *o, struct parsed *p, char *text, size_t len)
 	case OBJECT_IMAGE:
 		image_spec_free(as_image(o)->spec);
 		as_image(o)->spec = TAKE_PTR(p->spec.image);
-		image_spec_changed(as_image(o));
+		image_spec_written(as_image(o), !changed);
 		break;
 	case OBJECT_CLUSTER:
 		force_cluster(o->c, p);

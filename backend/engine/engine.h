@@ -634,6 +634,8 @@ void image_close(struct image *img);
 void image_reconcile(struct image *img);
 void image_want(struct image *img);
 void image_spec_changed(struct image *img);
+/* A document came; `same`: with the same words. */
+void image_spec_written(struct image *img, bool same);
 void image_forget_failure(struct image *img);
 struct image *node_image(const struct node *n);
 const char *node_key_file(struct node *n); /* to log in with; borrowed */

@@ -87,13 +87,9 @@ static void set_state(
 
 /* --- host files --- */
 
-/* A change of a file that the spec names is a change of the spec. */
-static void on_file(const char *path, void *userdata)
+/* Nodes that failed for it try again. */
+static void nodes_try_again(struct image *img)
 {
-	struct image *img = userdata;
-
-	event(&img->o, "source", NULL, NULL, NULL, "%s changed", path);
-	image_spec_changed(img);
 	EACH_OBJECT (o, img->o.c, OBJECT_NODE) {
 		struct node *n = as_node(o);
 
@@ -104,6 +100,16 @@ static void on_file(const char *path, void *userdata)
 		history_clear_failure(n);
 		mark_dirty(o);
 	}
+}
+
+/* A change of a file that the spec names is a change of the spec. */
+static void on_file(const char *path, void *userdata)
+{
+	struct image *img = userdata;
+
+	event(&img->o, "source", NULL, NULL, NULL, "%s changed", path);
+	image_spec_changed(img);
+	nodes_try_again(img);
 }
 
 static void watch_files(struct image *img)
@@ -282,4 +288,14 @@ void image_spec_changed(struct image *img)
 			free(TAKE_PTR(as_node(o)->host_key));
 	}
 	mark_dirty(&img->o);
+}
+
+void image_spec_written(struct image *img, bool same)
+{
+	/* What is being made of just this is not begun again. */
+	if (same && img->doing == IMG_ENSURING && !img->stale)
+		return;
+	image_spec_changed(img);
+	if (!img->o.c->loading)
+		nodes_try_again(img);
 }

@@ -108,10 +108,6 @@ void node_stages_follow(struct node *n)
 		if (s == STAGE_INSTALL && n->meta.installed &&
 		    n->stages[s].state == STAGE_DONE)
 			continue;
-		/* The run after an installation is on the same way up. */
-		if (s == STAGE_INSTALL && n->meta.installed &&
-		    n->stages[s].state == STAGE_DONE)
-			continue;
 		node_stage_set(n, s, to);
 	}
 }

@@ -89,7 +89,8 @@ static int in_error(struct tar_in *in, struct err *err)
 	if (why && strstr(why, "Unrecognized archive format"))
 		return err_set(err, -EINVAL,
 		    "%s is not a tar archive, " FORMATS, in->path);
-	return err_set(err, -EBADMSG, "%s is broken or cut off: %s", in->path,
+	return err_set(err, -EBADMSG,
+	    "%s is broken or cut off: %s; get it or make it again", in->path,
 	    why ? why : "unreadable");
 }
 
@@ -162,8 +163,8 @@ int tar_in_check(struct tar_in *in, const char *sha256, char ret[SHA256_HEX],
 	if (sha256 && strcasecmp(sha256, ret) != 0)
 		return err_set(err, -EBADMSG,
 		    "%s has the sha256 %s, and the spec wants %s: it is "
-		    "another "
-		    "file, or broken",
+		    "another file, or broken; put the right one there, or "
+		    "change sha256 in the image's spec",
 		    in->path, ret, sha256);
 	return 0;
 }
@@ -416,6 +417,8 @@ int tar_repack(
 		;
 	if (archive_filter_count(in->a) <= 1 && in->zeros < TAR_END)
 		return err_set(err, -EBADMSG,
-		    "%s is cut off: its end is missing", in->path);
+		    "%s is cut off: its end is missing; get it or make it "
+		    "again",
+		    in->path);
 	return 0;
 }

@@ -238,8 +238,9 @@ static int check_name(const char *what, const char *path, struct err *err)
 		    what, path);
 	if (has_dots(path))
 		return err_set(err, -EINVAL,
-		    "the archive has %s that leads outside by ..: %.200s", what,
-		    path);
+		    "the archive has %s that leads outside by ..: %.200s; make "
+		    "it with tar -C FOLDER -c .",
+		    what, path);
 	return 0;
 }
 
@@ -257,7 +258,7 @@ static int check_way(const struct tarnames *n, const char *what,
 	if (out)
 		return err_set(err, -EINVAL,
 		    "the archive has %s behind a link that leads outside: "
-		    "%.200s, by a link to %.200s",
+		    "%.200s, by a link to %.200s; leave one of them out",
 		    what, path, out);
 	return 0;
 }
