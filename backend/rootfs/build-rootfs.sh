@@ -140,6 +140,7 @@ bootstrap() {
 		--format=tar --include="$(paste -sd, "$scratch/asked")" \
 		--setup-hook="$MERGE_USR" \
 		--aptopt='Apt::Install-Recommends "false"' "${args[@]}" \
+		--skip=cleanup/apt \
 		--customize-hook="$work/customize" '' "$image/rootfs.tar" \
 		"deb [trusted=yes] copy:$work/repo ./"
 }
