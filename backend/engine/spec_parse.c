@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The parsers of include/spec.h: text in, struct or the document with every
- * default out; and freeing by the table.  spec.c does the walking.  Pure.
+ * default out; and freeing by the table.  spec_walk.c does the walking.  Pure.
  */
 #include "engine/spec_table.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The shape of the key table (spec_keys.c), for the files that walk it:
- * spec.c, spec_check.c and spec_effective.c.  Nobody else includes it.
+ * The shape of the key table (spec_keys.c), for the files that fill and walk
+ * it: backend/engine/spec_*.c.  Nobody else includes it.
  */
 #ifndef RACKFS_SPEC_TABLE_H
 #define RACKFS_SPEC_TABLE_H
@@ -118,7 +118,7 @@ void spec_json_unrefp(json_t **v);
 /* Appends v pretty-printed with a newline. */
 void spec_dump(const json_t *v, struct buf *ret);
 
-/* spec.c */
+/* spec_walk.c */
 /* Checks `doc` against the table of `kind`; fills *base (zeroed, the struct of
  * the kind; owned by the caller also on failure) and, unless NULL, *out: a new
  * object with every default.  partial: required keys may be missing. */
