@@ -130,11 +130,15 @@ void spec_free_fields(const struct spec_sub *sub, void *base);
 int spec_unknown_key(const struct spec_sub *root, const struct spec_sub *sub,
     const char *parent, const char *key, struct err *err);
 
-/* spec_check.c: what concerns more than one key. */
+/* What concerns more than one key: spec_check.c, */
 int spec_check_node(struct node_spec *s, bool partial, struct err *err);
-int spec_check_image(struct image_spec *s, const json_t *doc, struct err *err);
 int spec_check_cluster(const struct cluster_spec *s, struct err *err);
-/* Of one value, without the key's path; for the table. */
+/* spec_check_disk.c, */
+int spec_check_disks(const struct node_spec *s, bool partial, struct err *err);
+/* spec_check_image.c. */
+int spec_check_image(struct image_spec *s, const json_t *doc, struct err *err);
+
+/* spec_text_checks.c: one value, without the key's path; for the table. */
 int check_label(const char *value, struct err *err);
 int check_domain(const char *value, struct err *err);
 int check_line(const char *value, struct err *err);
