@@ -3,7 +3,7 @@
  * A step failed that needs a machine which runs.  Perhaps its guest is on its
  * way out: processes are killed and disks let go before the machine's end is
  * seen.  So it is the node's failure only when the same step is still what is
- * asked for DOUBT later.  Called by reconcile.c and step.c.
+ * asked for DOUBT later.  Called by reconcile.c and step_end.c.
  */
 #include "engine/engine.h"
 

@@ -14,7 +14,9 @@
  *   history.c    the runtime directory: what was tried (not synced)
  *   reconcile.c  the queue of dirty objects; nodes: plan -> one step
  *   node_*.c     a node: its drivers, plan, stages, end of a run, node.json
+ *   env.c        what drivers are opened with
  *   step.c       carries one step of a node out
+ *   step_end.c   what came of it
  *   doubt.c      a step that failed while its guest may be going down
  *   slice.c      what drivers are handed
  *   install.c    the system on a node's disk: what it comes from, what boots it
@@ -577,13 +579,18 @@ void node_stage_detail(
 /* step.c */
 /* Begins the step of n->plan; the op under way is n->op. */
 void step_run(struct node *n);
-uint64_t step_time_limit(enum step s);
-void step_ended(
-    struct node *n, enum step step, int code, const struct err *err);
-void node_keep_layout(struct node *n); /* what the disk was made for */
+uint64_t step_time_limit(enum step s); /* usec; or USEC_NEVER */
 /* For a new file system: "ABCD-1234" for vfat; text of at most 36. */
 void filesystem_uuid(enum filesystem fs, char ret[37]);
-void node_look(struct node *n); /* copies what the drivers see */
+
+/* step_end.c */
+/* code: 0 or a negative errno, err its sentence (may be NULL); -ECANCELED says
+ * nothing about the node. */
+void step_ended(
+    struct node *n, enum step step, int code, const struct err *err);
+void node_look(struct node *n);        /* copies what the drivers see */
+void node_keep_layout(struct node *n); /* what the disk was made for */
+
 /* slice.c: what a driver is handed, made from a node */
 const struct node_spec *node_running_spec(const struct node *n);
 size_t slice_nics(struct node *n, struct machine_nic nics[NICS_MAX]);
