@@ -10,60 +10,31 @@
  * tested.  SIGTERM, SIGINT, or a daemon that ends with 0: the end of all.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "fs/herald.h"
-#include "fs/keeper.h"
+#include "fs/keeper_internal.h"
 #include "fs/mount.h"
-#include "fs/place.h"
 #include "log.h"
-
-#define ENVIRONMENT "RACKFS_KEEPER"
 
 /* A daemon that ends by its own fault is started again after a pause that
  * doubles; one that lived long enough begins anew. */
 #define FAULTS_MAX 10
 #define PAUSE_USEC (10 * USEC_PER_MSEC)
-#define PAUSE_MAX  (2 * USEC_PER_SEC)
 #define LONG_LIFE  (10 * USEC_PER_SEC)
 /* Killed from outside before it could serve, so often in a row. */
 #define KILLS_MAX 100
 #define STOP_USEC (30 * USEC_PER_SEC) /* for a clean end */
 
-struct keeper {
-	const struct options *options;
-	struct folders folders;
-	struct mount *mount;
-	int signals;
-	int memory;
-	int herald_fds[2]; /* the daemon's end, the herald's */
-	int control;       /* of the daemon that lives */
-	int ready_fd;
-	pid_t daemon, herald; /* 0: none */
-	char *program;        /* as it was started */
-	bool own_program;     /* the one on disk did not come up */
-	bool served;          /* some daemon has */
-	bool ready;           /* this one has */
-	bool reloading, stopping, crashed, over;
-	int result;
-	unsigned faults, kills;
-	uint64_t started;              /* the daemon; now_mono() */
-	uint64_t daemon_at, herald_at; /* when to start it; or never */
-	uint64_t stop_at;              /* when patience ends; or never */
-};
-
-/* --- systemd: sd_notify(3) --- */
+/* --- systemd: sd_notify(3) ----------------------------------------------- */
 
 static void notify_manager(const char *state)
 {
@@ -88,153 +59,7 @@ static void notify_manager(const char *state)
 		log_debug("%s does not listen", path);
 }
 
-/* --- to a daemon --- */
-
-static void tell(int control, enum keeper_word word, int value)
-{
-	struct keeper_note n = {.word = word, .value = value};
-
-	if (control >= 0 &&
-	    send(control, &n, sizeof(n), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		log_debug("the daemon does not listen");
-}
-
-bool keeper_inherit(struct keeper_fds *ret)
-{
-	const char *text = getenv(ENVIRONMENT);
-	int *fds[] = {&ret->fuse, &ret->memory, &ret->control, &ret->herald,
-	    &ret->state_lock, &ret->runtime_lock};
-
-	if (!text || sscanf(text, "%d,%d,%d,%d,%d,%d", fds[0], fds[1], fds[2],
-			 fds[3], fds[4], fds[5]) != 6)
-		return false;
-	unsetenv(ENVIRONMENT);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		if (fcntl(*fds[i], F_SETFD, FD_CLOEXEC) < 0)
-			return false;
-	}
-	return true;
-}
-
-static void hand_down(const struct keeper *k, int control)
-{
-	const int fds[] = {mount_fd(k->mount), k->memory, control,
-	    k->herald_fds[0], k->folders.state_lock, k->folders.runtime_lock};
-	_cleanup_buf_ struct buf text = {0};
-
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		fcntl(fds[i], F_SETFD, 0);
-		buf_printf(&text, "%s%d", i ? "," : "", fds[i]);
-	}
-	setenv(ENVIRONMENT, buf_str(&text), 1);
-	unsetenv("NOTIFY_SOCKET"); /* the keeper speaks for all */
-}
-
-static char **daemon_argv(const struct keeper *k)
-{
-	const struct options *o = k->options;
-	char **argv = strv_new("rackfs", "--state-dir", k->folders.state,
-	    "--runtime-dir", k->folders.runtime, "--log-level",
-	    log_level_name(o->log_level), NULL);
-
-	if (o->foreground)
-		strv_push(&argv, "--foreground");
-	if (o->fuse) {
-		strv_push(&argv, "-o");
-		strv_push(&argv, o->fuse);
-	}
-	strv_push(&argv, k->folders.mountpoint);
-	return argv;
-}
-
-static void unblock_signals(void)
-{
-	sigset_t none;
-
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static void become_daemon(const struct keeper *k, int control)
-{
-	_cleanup_strv_ char **argv = daemon_argv(k);
-
-	hand_down(k, control);
-	unblock_signals();
-	if (!k->own_program)
-		execv(k->program, argv);
-	execv("/proc/self/exe", argv);
-	log_error("%s can't be started: %s", k->program, strerror(errno));
-	_exit(127);
-}
-
-static void start_daemon(struct keeper *k)
-{
-	int fds[2];
-
-	k->daemon_at = USEC_NEVER;
-	k->started = now_mono();
-	k->ready = false;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
-		k->daemon_at = k->started + PAUSE_MAX;
-		return;
-	}
-	tell(fds[0], KEEPER_HERALD, k->herald);
-	if (k->crashed)
-		tell(fds[0], KEEPER_CRASHED, 1);
-	k->daemon = fork();
-	if (k->daemon == 0)
-		become_daemon(k, fds[1]);
-	close(fds[1]);
-	if (k->daemon < 0) {
-		k->daemon = 0;
-		k->daemon_at = k->started + PAUSE_MAX;
-		close(fds[0]);
-		return;
-	}
-	k->control = fds[0];
-}
-
-/* --- the herald --- */
-
-static void become_herald(const struct keeper *k, pid_t keeper)
-{
-	int status, null;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	prctl(PR_SET_NAME, "rackfs-herald");
-	if (getppid() != keeper)
-		_exit(1);
-	signal(SIGINT, SIG_IGN); /* of the terminal: for the keeper */
-	unblock_signals();
-	/* No descriptor of the mount's own, nor of who waits for the keeper's
-	 * output to end. */
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 ||
-	    dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 ||
-	    dup2(k->herald_fds[1], STDERR_FILENO + 1) < 0)
-		_exit(1);
-	close_range(STDERR_FILENO + 2, ~0U, 0);
-	status = herald_run(
-	    STDERR_FILENO + 1, k->folders.mountpoint, mount_device(k->mount));
-	_exit(status);
-}
-
-static void start_herald(struct keeper *k)
-{
-	pid_t keeper = getpid();
-
-	k->herald_at = USEC_NEVER;
-	k->herald = fork();
-	if (k->herald == 0)
-		become_herald(k, keeper);
-	if (k->herald < 0) {
-		k->herald = 0;
-		k->herald_at = now_mono() + PAUSE_MAX;
-		return;
-	}
-	tell(k->control, KEEPER_HERALD, k->herald);
-}
+/* --- the end of a process ------------------------------------------------ */
 
 static void herald_ended(struct keeper *k)
 {
@@ -242,11 +67,9 @@ static void herald_ended(struct keeper *k)
 	if (k->stopping || k->over)
 		return;
 	log_warn("the herald ended; another one starts");
-	tell(k->control, KEEPER_HERALD, 0);
+	keeper_tell(k->control, KEEPER_HERALD, 0);
 	k->herald_at = now_mono() + PAUSE_USEC;
 }
-
-/* --- the daemon's end --- */
 
 static void end(struct keeper *k, int result)
 {
@@ -297,7 +120,7 @@ static void daemon_killed(struct keeper *k)
 		end(k, -EIO);
 		return;
 	}
-	start_daemon(k);
+	keeper_start_daemon(k);
 }
 
 static void daemon_ended(struct keeper *k, int status)
@@ -314,7 +137,7 @@ static void daemon_ended(struct keeper *k, int status)
 	}
 	if (k->reloading) {
 		k->reloading = k->crashed = k->own_program = false;
-		start_daemon(k);
+		keeper_start_daemon(k);
 		return;
 	}
 	k->crashed = is_fault(status);
@@ -327,7 +150,7 @@ static void daemon_ended(struct keeper *k, int status)
 		daemon_killed(k);
 }
 
-/* --- events --- */
+/* --- events -------------------------------------------------------------- */
 
 static void reap(struct keeper *k)
 {
@@ -434,9 +257,9 @@ static void on_time(struct keeper *k)
 	uint64_t now = now_mono();
 
 	if (k->herald_at <= now)
-		start_herald(k);
+		keeper_start_herald(k);
 	if (k->daemon_at <= now)
-		start_daemon(k);
+		keeper_start_daemon(k);
 	if (k->stop_at <= now && k->daemon) {
 		log_warn("the daemon does not end: it is killed");
 		kill(k->daemon, SIGKILL);
@@ -465,7 +288,7 @@ static void serve(struct keeper *k)
 	}
 }
 
-/* --- life --- */
+/* --- life ---------------------------------------------------------------- */
 
 static int catch_signals(int *ret)
 {
@@ -549,8 +372,8 @@ int keeper_run(const struct options *o, int ready_fd, struct err *err)
 
 	if (r == 0) {
 		k.program = find_program();
-		start_herald(&k);
-		start_daemon(&k);
+		keeper_start_herald(&k);
+		keeper_start_daemon(&k);
 		serve(&k);
 		r = k.result;
 	}
