@@ -2,9 +2,8 @@
  *
  * Exports of nix: for each path of the store 1, its content as a NAR, a magic
  * number, its name, its references, its deriver; 0 at the end (nix,
- * libstore/export-import.cc and libutil/archive.cc).  All are numbers of 8
- * bytes, little-endian, and strings padded to 8.  A path's name comes after its
- * content, so the file is read twice.
+ * libstore/export-import.cc).  A path's name comes after its content, so the
+ * file is read twice.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,15 +11,12 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "host/nar.h"
+#include "host/nar_internal.h"
 
 #define STORE        "/nix/store/"
 #define EXPORT_NEXT  1
 #define EXPORT_MAGIC 0x4558494eU
-#define WORD_MAX     4096 /* bytes of a name, a target, a token */
-#define DEPTH_MAX    64
 #define REFS_MAX     100000
-#define PIECE        ((size_t)(64 * KIB))
 
 struct path {
 	char *name, *deriver;
@@ -38,224 +34,6 @@ struct nar {
 	char *init;
 };
 
-/* One pass. */
-struct pass {
-	struct nar *nar;
-	struct tar_in *in;
-	struct tar_out *out; /* NULL in the first */
-	struct sha256 *hash; /* of the NAR that is read, or NULL */
-	uint64_t size;       /* of it */
-	bool has_init;
-	char *piece;
-};
-
-/* --- numbers and strings -------------------------------------------------- */
-
-static int bytes(struct pass *p, void *data, size_t len, struct err *err)
-{
-	int r = tar_in_read(p->in, data, len, err);
-
-	if (r < 0)
-		return r;
-	if (p->hash)
-		sha256_add(p->hash, data, len);
-	p->size += len;
-	return 0;
-}
-
-static int broken(struct pass *p, const char *what, struct err *err)
-{
-	return err_set(err, -EBADMSG,
-	    "%s is no output of nix-store --export: %s", p->nar->file, what);
-}
-
-static int number(struct pass *p, uint64_t *ret, struct err *err)
-{
-	uint8_t b[8];
-	int r = bytes(p, b, sizeof(b), err);
-
-	if (r < 0)
-		return r;
-	*ret = 0;
-	for (int i = 7; i >= 0; i--)
-		*ret = *ret << 8 | b[i];
-	return 0;
-}
-
-static int padding(struct pass *p, uint64_t len, struct err *err)
-{
-	char b[8];
-
-	return len % 8 ? bytes(p, b, 8 - len % 8, err) : 0;
-}
-
-static int string(struct pass *p, char ret[WORD_MAX + 1], struct err *err)
-{
-	uint64_t len;
-	int r = number(p, &len, err);
-
-	if (r == 0 && len > WORD_MAX)
-		r = broken(p, "a name is too long", err);
-	if (r == 0)
-		r = bytes(p, ret, len, err);
-	if (r == 0)
-		r = padding(p, len, err);
-	if (r < 0)
-		return r;
-	ret[len] = '\0';
-	return strlen(ret) == len ? 0 : broken(p, "a name has a zero", err);
-}
-
-static int token(struct pass *p, const char *wanted, struct err *err)
-{
-	char got[WORD_MAX + 1];
-	int r = string(p, got, err);
-
-	return r == 0 && !STREQ(got, wanted)
-		   ? broken(p, "an archive in it has an odd word", err)
-		   : r;
-}
-
-/* The first pass makes no archive. */
-static int put(struct pass *p, const char *path, mode_t mode, uint64_t size,
-    const char *target, struct err *err)
-{
-	const struct tar_entry e = {
-	    .path = path, .mode = mode, .size = size, .target = target};
-
-	return p->out ? tar_out_entry(p->out, &e, err) : 0;
-}
-
-/* --- one NAR -------------------------------------------------------------- */
-
-static int contents(
-    struct pass *p, const char *path, mode_t mode, struct err *err)
-{
-	uint64_t len;
-	int r = number(p, &len, err);
-
-	if (r == 0 && len > TAR_MAX)
-		r = broken(p, "a file is too big", err);
-	if (r == 0)
-		r = put(p, path, S_IFREG | mode, len, NULL, err);
-	for (uint64_t left = r == 0 ? len : 0; left;) {
-		size_t n = left < PIECE ? (size_t)left : PIECE;
-
-		r = bytes(p, p->piece, n, err);
-		if (r == 0 && p->out)
-			r = tar_out_data(p->out, p->piece, n, err);
-		if (r < 0)
-			return r;
-		left -= n;
-	}
-	return r < 0 ? r : padding(p, len, err);
-}
-
-static int regular(struct pass *p, const char *path, struct err *err)
-{
-	char word[WORD_MAX + 1];
-	mode_t mode = 0444;
-	int r = string(p, word, err);
-
-	if (r == 0 && STREQ(word, "executable")) {
-		mode = 0555;
-		r = token(p, "", err);
-		if (r == 0)
-			r = string(p, word, err);
-	}
-	if (r == 0 && STREQ(word, "contents")) {
-		r = contents(p, path, mode, err);
-		return r < 0 ? r : token(p, ")", err);
-	}
-	if (r == 0 && !STREQ(word, ")"))
-		r = broken(p, "an archive in it has an odd word", err);
-	if (r == 0)
-		r = put(p, path, S_IFREG | mode, 0, NULL, err);
-	return r;
-}
-
-static int symlink_node(struct pass *p, const char *path, struct err *err)
-{
-	char target[WORD_MAX + 1];
-	int r = token(p, "target", err);
-
-	if (r == 0)
-		r = string(p, target, err);
-	if (r == 0)
-		r = put(p, path, S_IFLNK | 0777, 0, target, err);
-	return r < 0 ? r : token(p, ")", err);
-}
-
-static int node(struct pass *p, const char *path, int depth, struct err *err);
-
-static int entry(
-    struct pass *p, const char *path, int depth, char *before, struct err *err)
-{
-	char name[WORD_MAX + 1] = "";
-	_cleanup_free_ char *below = NULL;
-	int r = token(p, "(", err);
-
-	if (r == 0)
-		r = token(p, "name", err);
-	if (r == 0)
-		r = string(p, name, err);
-	if (r < 0)
-		return r;
-	/* nix asks for this order too: so no name comes twice. */
-	if (!*name || STREQ(name, ".") || STREQ(name, "..") ||
-	    strchr(name, '/') || strcmp(name, before) <= 0)
-		return broken(p, "a name in it is no name", err);
-	memcpy(before, name, strlen(name) + 1);
-	if (depth == 0 && STREQ(name, "init"))
-		p->has_init = true;
-	below = xasprintf("%s/%s", path, name);
-	if (strlen(below) > WORD_MAX)
-		return broken(p, "a name is too long", err);
-	r = token(p, "node", err);
-	if (r == 0)
-		r = node(p, below, depth + 1, err);
-	return r < 0 ? r : token(p, ")", err);
-}
-
-static int directory(
-    struct pass *p, const char *path, int depth, struct err *err)
-{
-	char word[WORD_MAX + 1], before[WORD_MAX + 1] = "";
-	int r = put(p, path, S_IFDIR | 0555, 0, NULL, err);
-
-	while (r == 0) {
-		r = string(p, word, err);
-		if (r == 0 && STREQ(word, ")"))
-			return 0;
-		if (r == 0 && !STREQ(word, "entry"))
-			r = broken(p, "an archive in it has an odd word", err);
-		if (r == 0)
-			r = entry(p, path, depth, before, err);
-	}
-	return r;
-}
-
-static int node(struct pass *p, const char *path, int depth, struct err *err)
-{
-	char type[WORD_MAX + 1];
-	int r = depth > DEPTH_MAX ? broken(p, "folders are too deep", err)
-				  : token(p, "(", err);
-
-	if (r == 0)
-		r = token(p, "type", err);
-	if (r == 0)
-		r = string(p, type, err);
-	if (r < 0)
-		return r;
-	if (STREQ(type, "regular"))
-		return regular(p, path, err);
-	if (STREQ(type, "symlink"))
-		return symlink_node(p, path, err);
-	if (STREQ(type, "directory"))
-		return directory(p, path, depth, err);
-	return broken(p, "a file of an unknown kind", err);
-}
-
 /* --- the paths ------------------------------------------------------------ */
 
 /* <hash>-<name> of letters that nix allows: a plain name below the store. */
@@ -270,33 +48,33 @@ static bool is_store_path(const char *s)
 }
 
 static int path_name(
-    struct pass *p, bool may_be_empty, char **ret, struct err *err)
+    struct nar_pass *p, bool may_be_empty, char **ret, struct err *err)
 {
-	char word[WORD_MAX + 1];
-	int r = string(p, word, err);
+	char word[NAR_WORD_MAX + 1];
+	int r = nar_string(p, word, err);
 
 	if (r == 0 && !is_store_path(word) && !(may_be_empty && !*word))
-		r = broken(p, "a path in it is not below " STORE, err);
+		r = nar_broken(p, "a path in it is not below " STORE, err);
 	if (r == 0)
 		*ret = xstrdup(word);
 	return r;
 }
 
 /* What follows a NAR. */
-static int path_info(struct pass *p, struct path *ret, struct err *err)
+static int path_info(struct nar_pass *p, struct path *ret, struct err *err)
 {
 	uint64_t magic = 0, refs = 0, sig = 0;
-	char word[WORD_MAX + 1];
-	int r = number(p, &magic, err);
+	char word[NAR_WORD_MAX + 1];
+	int r = nar_number(p, &magic, err);
 
 	if (r == 0 && magic != EXPORT_MAGIC)
-		r = broken(p, "a magic number is missing", err);
+		r = nar_broken(p, "a magic number is missing", err);
 	if (r == 0)
 		r = path_name(p, false, &ret->name, err);
 	if (r == 0)
-		r = number(p, &refs, err);
+		r = nar_number(p, &refs, err);
 	if (r == 0 && refs > REFS_MAX)
-		r = broken(p, "a path has too many references", err);
+		r = nar_broken(p, "a path has too many references", err);
 	for (uint64_t i = 0; r == 0 && i < refs; i++) {
 		char *ref = NULL;
 
@@ -308,14 +86,14 @@ static int path_info(struct pass *p, struct path *ret, struct err *err)
 	if (r == 0)
 		r = path_name(p, true, &ret->deriver, err);
 	if (r == 0)
-		r = number(p, &sig, err);
+		r = nar_number(p, &sig, err);
 	if (r == 0 && sig)
-		r = string(p, word, err);
+		r = nar_string(p, word, err);
 	return r;
 }
 
 static int one_path(
-    struct pass *p, struct path *known, struct path *ret, struct err *err)
+    struct nar_pass *p, struct path *known, struct path *ret, struct err *err)
 {
 	_cleanup_(sha256_freep) struct sha256 *hash = sha256_new();
 	int r;
@@ -323,9 +101,9 @@ static int one_path(
 	p->hash = hash;
 	p->size = 0;
 	p->has_init = false;
-	r = token(p, "nix-archive-1", err);
+	r = nar_token(p, "nix-archive-1", err);
 	if (r == 0)
-		r = node(p, known ? known->name + 1 : "", 0, err);
+		r = nar_node(p, known ? known->name + 1 : "", 0, err);
 	p->hash = NULL;
 	if (r < 0)
 		return r;
@@ -342,15 +120,14 @@ static void path_done(struct path *p)
 	strv_free(p->refs);
 }
 
-static int index_paths(struct pass *p, struct err *err)
+static int index_paths(struct nar *n, struct nar_pass *p, struct err *err)
 {
-	struct nar *n = p->nar;
 	uint64_t more;
 	int r;
 
-	while ((r = number(p, &more, err)) == 0 && more == EXPORT_NEXT) {
+	while ((r = nar_number(p, &more, err)) == 0 && more == EXPORT_NEXT) {
 		if (n->n == NAR_PATHS_MAX)
-			return broken(p, "it has too many paths", err);
+			return nar_broken(p, "it has too many paths", err);
 		if ((n->n & (n->n - 1)) == 0)
 			n->paths = xrealloc(n->paths,
 			    (n->n ? 2 * n->n : 1) * sizeof(*n->paths));
@@ -361,7 +138,7 @@ static int index_paths(struct pass *p, struct err *err)
 	}
 	if (r < 0)
 		return r;
-	return more != 0 || !n->n ? broken(p, "it has no paths", err) : 0;
+	return more != 0 || !n->n ? nar_broken(p, "it has no paths", err) : 0;
 }
 
 /* --- what they make together ---------------------------------------------- */
@@ -442,8 +219,8 @@ int nar_open(const char *file, const struct tar_watch *watch,
 {
 	_cleanup_(nar_freep) struct nar *n = xcalloc(1, sizeof(*n));
 	_cleanup_(tar_in_freep) struct tar_in *in = NULL;
-	_cleanup_free_ char *piece = xmalloc(PIECE);
-	struct pass p = {.nar = n, .piece = piece};
+	_cleanup_free_ char *piece = xmalloc(NAR_PIECE);
+	struct nar_pass p = {.file = file, .piece = piece};
 	struct err why = ERR_INIT;
 	char digest[SHA256_HEX];
 	int bad, r;
@@ -453,7 +230,7 @@ int nar_open(const char *file, const struct tar_watch *watch,
 	if (r < 0)
 		return r;
 	p.in = in;
-	bad = index_paths(&p, &why);
+	bad = index_paths(n, &p, &why);
 	if (bad == -ECANCELED) {
 		err_copy(err, &why);
 		return bad;
@@ -494,20 +271,20 @@ int nar_write(struct nar *n, const struct tar_watch *watch, struct tar_out *out,
     struct err *err)
 {
 	_cleanup_(tar_in_freep) struct tar_in *in = NULL;
-	_cleanup_free_ char *piece = xmalloc(PIECE);
-	struct pass p = {.nar = n, .out = out, .piece = piece};
+	_cleanup_free_ char *piece = xmalloc(NAR_PIECE);
+	struct nar_pass p = {.file = n->file, .out = out, .piece = piece};
 	int r = tar_in_open(n->file, true, watch, &in, err);
 
 	p.in = in;
 	if (r == 0)
-		r = put(&p, "nix", S_IFDIR | 0755, 0, NULL, err);
+		r = nar_put(&p, "nix", S_IFDIR | 0755, 0, NULL, err);
 	if (r == 0)
-		r = put(&p, "nix/store", S_IFDIR | 0755, 0, NULL, err);
+		r = nar_put(&p, "nix/store", S_IFDIR | 0755, 0, NULL, err);
 	for (size_t i = 0; i < n->n && r == 0; i++) {
 		struct path again = {0};
 		uint64_t more;
 
-		r = number(&p, &more, err);
+		r = nar_number(&p, &more, err);
 		if (r == 0)
 			r = one_path(&p, &n->paths[i], &again, err);
 		if (r == 0 && (!STREQ(again.name, n->paths[i].name) ||
