@@ -19,10 +19,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include "fs/draft_text.h"
 #include "fs/transaction.h"
-
-/* A longer text is not looked at again for each few bytes. */
-#define LOOK_ALWAYS 4096
 
 enum call_kind { CALL_WRITE, CALL_TRUNCATE, CALL_FLUSH, CALL_RELEASE };
 
@@ -48,11 +46,7 @@ struct transaction {
 	bool told;       /* what is wrong with them was told */
 	int poisoned;    /* the errno, or 0 */
 	uint64_t unique; /* of the last write in the text */
-	struct buf text;
-	size_t looked; /* length of the text when it was last looked at */
-	/* A scan of the brackets: a hint when a look is worth it. */
-	size_t depth, scanned;
-	bool in_string, escaped;
+	struct draft_text text;
 	struct draft *draft; /* of exactly `text` */
 	bool inside;         /* of prepare(), and it has not answered */
 	int inside_code;
@@ -90,7 +84,7 @@ struct transaction *transaction_restore(const struct transaction_target *target,
 	t->plain = state->plain;
 	t->dirty = state->dirty;
 	t->told = state->told;
-	buf_append(&t->text, text, len);
+	buf_append(&t->text.b, text, len);
 	return t;
 }
 
@@ -110,17 +104,17 @@ static int keep(struct transaction *t, size_t from)
 	state.dirty = t->dirty;
 	state.told = t->told;
 	return t->target->keep(
-	    t->owner, &state, from, buf_str(&t->text), t->text.len);
+	    t->owner, &state, from, buf_str(&t->text.b), t->text.b.len);
 }
 
 static void keep_state(struct transaction *t)
 {
-	(void)keep(t, t->text.len); /* takes no room */
+	(void)keep(t, t->text.b.len); /* takes no room */
 }
 
 const struct buf *transaction_text(const struct transaction *t)
 {
-	return t->started && !t->patch ? &t->text : NULL;
+	return t->started && !t->patch ? &t->text.b : NULL;
 }
 
 bool transaction_pending(const struct transaction *t)
@@ -138,10 +132,9 @@ static void drop_draft(struct transaction *t)
 static void start_over(struct transaction *t)
 {
 	drop_draft(t);
-	buf_clear(&t->text);
+	draft_text_clear(&t->text);
 	t->started = t->plain = true;
-	t->dirty = t->told = t->in_string = t->escaped = false;
-	t->looked = t->depth = t->scanned = 0;
+	t->dirty = t->told = false;
 	t->poisoned = 0;
 	keep_state(t);
 }
@@ -156,46 +149,10 @@ static int poison(struct transaction *t, const struct err *err)
 {
 	tell(t, err);
 	drop_draft(t);
-	buf_done(&t->text);
+	draft_text_done(&t->text);
 	t->poisoned = err->code < 0 ? err->code : -EINVAL;
 	keep_state(t);
 	return t->poisoned;
-}
-
-/* May the text be whole now? */
-static bool brackets_close(struct transaction *t)
-{
-	const char *s = t->text.data;
-
-	for (; t->scanned < t->text.len; t->scanned++) {
-		char c = s[t->scanned];
-
-		if (t->escaped)
-			t->escaped = false;
-		else if (t->in_string && c == '\\')
-			t->escaped = true;
-		else if (c == '"')
-			t->in_string = !t->in_string;
-		else if (!t->in_string && (c == '{' || c == '['))
-			t->depth++;
-		else if (!t->in_string && (c == '}' || c == ']') && t->depth)
-			t->depth--;
-	}
-	return t->depth == 0 && !t->in_string;
-}
-
-static bool worth_a_look(struct transaction *t)
-{
-	bool closed = brackets_close(t);
-
-	return closed || t->text.len < LOOK_ALWAYS ||
-	       t->text.len - t->looked >= t->looked / 8;
-}
-
-static enum json_state look(struct transaction *t, struct err *err)
-{
-	t->looked = t->text.len;
-	return spec_json_state(buf_str(&t->text), t->text.len, err);
 }
 
 /* --- calls --- */
@@ -281,8 +238,8 @@ static void prepare(struct transaction *t)
 	int r;
 
 	t->inside = true;
-	r = t->target->prepare(t->owner, t->patch, buf_str(&t->text),
-	    t->text.len, prepare_replied, t, &t->draft, &err);
+	r = t->target->prepare(t->owner, t->patch, buf_str(&t->text.b),
+	    t->text.b.len, prepare_replied, t, &t->draft, &err);
 	if (r < 0) {
 		t->inside = false;
 		prepared(t, r, &err);
@@ -300,29 +257,11 @@ static int load(struct transaction *t)
 
 	if (t->started)
 		return 0;
-	r = t->target->current(t->owner, &t->text);
+	r = t->target->current(t->owner, &t->text.b);
 	if (r < 0)
 		return r;
 	t->started = true;
 	return 0;
-}
-
-static void put(struct transaction *t, uint64_t off, const struct call *c)
-{
-	static const char zeros[512];
-
-	while (t->text.len < off)
-		buf_append(
-		    &t->text, zeros, MIN(sizeof(zeros), off - t->text.len));
-	if (off + c->len > t->text.len) {
-		size_t over = t->text.len - off;
-
-		if (over)
-			memcpy(t->text.data + off, c->data, over);
-		buf_append(&t->text, (char *)c->data + over, c->len - over);
-	} else {
-		memcpy(t->text.data + off, c->data, c->len);
-	}
 }
 
 /* Into the text; poisons it when it can't be.  true: it is there. */
@@ -337,7 +276,7 @@ static bool take(struct transaction *t, const struct call *c)
 		answer(t, r);
 		return false;
 	}
-	off = t->patch ? t->text.len : c->off;
+	off = t->patch ? t->text.b.len : c->off;
 	if (off > SPEC_MAX || c->len > SPEC_MAX - off) {
 		err_set(&err, -EFBIG,
 		    "the document is longer than %d bytes, which is the limit",
@@ -346,10 +285,10 @@ static bool take(struct transaction *t, const struct call *c)
 		return false;
 	}
 	drop_draft(t);
-	if (off != t->text.len)
+	if (off != t->text.b.len)
 		t->plain = false;
-	from = loaded ? 0 : MIN(off, t->text.len);
-	put(t, off, c);
+	from = loaded ? 0 : MIN(off, t->text.b.len);
+	draft_text_put(&t->text, off, c->data, c->len);
 	t->dirty = true;
 	t->told = false;
 	t->unique = c->unique;
@@ -374,7 +313,9 @@ static void do_write(struct transaction *t, const struct call *c)
 	}
 	if ((!c->unique || c->unique != t->unique) && !take(t, c))
 		return;
-	state = t->plain && worth_a_look(t) ? look(t, &err) : JSON_INCOMPLETE;
+	state = t->plain && draft_text_worth_a_look(&t->text)
+		    ? draft_text_look(&t->text, &err)
+		    : JSON_INCOMPLETE;
 	if (state == JSON_COMPLETE)
 		prepare(t);
 	else
@@ -390,15 +331,14 @@ static void do_truncate(struct transaction *t, const struct call *c)
 		start_over(t);
 	} else if (t->poisoned) {
 		r = t->poisoned;
-	} else if ((r = load(t)) == 0 && c->off > t->text.len) {
+	} else if ((r = load(t)) == 0 && c->off > t->text.b.len) {
 		r = -EINVAL; /* NUL bytes are no JSON */
-	} else if (r == 0 && c->off < t->text.len) {
+	} else if (r == 0 && c->off < t->text.b.len) {
 		drop_draft(t);
-		t->text.len = c->off;
-		t->text.data[c->off] = '\0';
+		draft_text_cut(&t->text, c->off);
 		t->plain = false;
 		t->dirty = true;
-		r = keep(t, loaded ? 0 : t->text.len);
+		r = keep(t, loaded ? 0 : t->text.b.len);
 	}
 	answer(t, r);
 }
@@ -418,7 +358,7 @@ static void do_flush(struct transaction *t, const struct call *c)
 		prepared(t, 0, NULL);
 		return;
 	}
-	state = look(t, &err);
+	state = draft_text_look(&t->text, &err);
 	if (state == JSON_COMPLETE) {
 		prepare(t);
 		return;
@@ -525,6 +465,6 @@ void transaction_free(struct transaction *t)
 		return;
 	}
 	drop_draft(t);
-	buf_done(&t->text);
+	draft_text_done(&t->text);
 	free(t);
 }
