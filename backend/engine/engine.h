@@ -407,8 +407,8 @@ struct install_texts {                            /* what a slice borrows */
 	char *disk_path, *seed_path, *cmdline;
 	char *user_data, *meta_data, *network_config;
 };
-void slice_install(
-    struct node *n, struct install_slice *ret, struct install_texts *texts);
+int slice_install(struct node *n, struct install_slice *ret,
+    struct install_texts *texts, struct err *err);
 void install_texts_done(struct install_texts *t);
 char *node_seed_path(const struct node *n);
 /* The kernel and initrd that boot the installed system are kept with the node,

@@ -166,6 +166,9 @@ static void network_config(const struct node *n, struct buf *b)
 		format_mac(nic->mac, mac);
 		buf_printf(b, "  %s:\n    match: {macaddress: \"%s\"}\n",
 		    nic->spec->name, mac);
+		/* No boot waits for one that is unplugged. */
+		buf_printf(b, "    optional: true\n    mtu: %u\n",
+		    nic->network->spec->mtu);
 		if (!nic->has_address)
 			continue;
 		format_ip(nic->address, ip);
@@ -185,12 +188,19 @@ static void yaml_block(struct buf *b, const char *indent, const char *text)
 	}
 }
 
-static void user_data(struct node *n, struct buf *b)
+static int user_data(struct node *n, struct buf *b, struct err *err)
 {
 	const struct cluster *c = n->o.c;
 	_cleanup_free_ char *key_path = node_key_path(n), *key = NULL;
 	_cleanup_buf_ struct buf private = {0};
+	int r = file_read(AT_FDCWD, key_path, 64 * KIB, &private);
 
+	if (r < 0)
+		return err_errno(
+		    err, r, "can't read the host key %s", key_path);
+	r = node_host_key(n, &key, err);
+	if (r < 0)
+		return r;
 	buf_printf(b,
 	    "#cloud-config\nhostname: %s\nfqdn: %s.%s\n"
 	    "disable_root: false\nssh_pwauth: false\n"
@@ -208,20 +218,22 @@ static void user_data(struct node *n, struct buf *b)
 		buf_puts(b, "    sudo: ALL=(ALL) NOPASSWD:ALL\n"
 			    "    shell: /bin/bash\n");
 	/* The key that the guest must show is handed over, not learnt. */
-	if (file_read(AT_FDCWD, key_path, 64 * KIB, &private) < 0 ||
-	    node_host_key(n, &key, NULL) < 0)
-		return;
-	buf_puts(b, "ssh_deletekeys: true\nssh_genkeytypes: []\n"
+	buf_puts(b, "ssh_deletekeys: true\n"
 		    "ssh_keys:\n  ed25519_private: |\n");
 	yaml_block(b, "    ", buf_str(&private));
 	buf_printf(b, "  ed25519_public: \"%s\"\n", key);
+	return 0;
 }
 
-static void seed_texts(struct node *n, struct install_texts *t)
+static int seed_texts(struct node *n, struct install_texts *t, struct err *err)
 {
 	struct buf user = {0}, meta = {0}, net = {0};
+	int r = user_data(n, &user, err);
 
-	user_data(n, &user);
+	if (r < 0) {
+		buf_done(&user);
+		return r;
+	}
 	buf_printf(&meta, "instance-id: %s-%s\nlocal-hostname: %s\n", n->o.name,
 	    n->meta.disk ? n->meta.disk->uuid : "1", n->o.name);
 	network_config(n, &net);
@@ -229,6 +241,7 @@ static void seed_texts(struct node *n, struct install_texts *t)
 	t->user_data = buf_take(&user);
 	t->meta_data = buf_take(&meta);
 	t->network_config = buf_take(&net);
+	return 0;
 }
 
 /* --- the slice --- */
@@ -253,10 +266,11 @@ void install_texts_done(struct install_texts *t)
 	free(t->network_config);
 }
 
-void slice_install(
-    struct node *n, struct install_slice *ret, struct install_texts *t)
+int slice_install(struct node *n, struct install_slice *ret,
+    struct install_texts *t, struct err *err)
 {
 	const struct image *boot = node_image(n), *img = node_system(n);
+	int r;
 
 	*t = (struct install_texts){.cmdline = node_disk_cmdline(n)};
 	*ret = (struct install_slice){
@@ -277,16 +291,19 @@ void slice_install(
 		ret->modules = boot->look.modules;
 	}
 	if (node_install_way(n) != INSTALL_COLD)
-		return;
+		return 0;
 	t->disk_path = node_disk_path(n, &ret->disk_format);
 	ret->disk_path = t->disk_path;
 	if (!n->spec->install.cloud_init)
-		return;
-	seed_texts(n, t);
+		return 0;
+	r = seed_texts(n, t, err);
+	if (r < 0)
+		return r;
 	ret->seed_path = t->seed_path;
 	ret->user_data = t->user_data;
 	ret->meta_data = t->meta_data;
 	ret->network_config = t->network_config;
+	return 0;
 }
 
 /* --- the spec against the image --- */

@@ -132,6 +132,8 @@ static void prepared(int code, const struct err *err, void *userdata)
 		step_ended(n, n->doing, code, err);
 	else if (n->doing == STEP_START)
 		start_machine(n);
+	else if (n->doing == STEP_INSTALL)
+		begin_install(n);
 	else
 		run_partition(n);
 	prepare_end(p);
@@ -141,8 +143,11 @@ static void key_ready(int code, const struct err *err, void *userdata)
 {
 	struct preparing *p = userdata;
 	struct node *n = p->n;
-	bool disk = n->spec->disk.present || n->spec->n_volumes;
-	bool numbered = code == 0 && !n->o.gone && node_number_volumes(n);
+	/* What an install wrote is on record by its own mark. */
+	bool disk = n->doing == STEP_START &&
+		    (n->spec->disk.present || n->spec->n_volumes);
+	bool numbered =
+	    disk && code == 0 && !n->o.gone && node_number_volumes(n);
 
 	if (code == 0 && p->key_path)
 		names_changed(n->o.c);
@@ -166,7 +171,8 @@ static struct preparing *prepare_new(struct node *n)
 	return p;
 }
 
-static void begin_start(struct node *n)
+/* A start, and an install of what is handed the key that it shall show. */
+static void begin_keyed(struct node *n)
 {
 	struct preparing *p = prepare_new(n);
 
@@ -303,7 +309,7 @@ void step_run(struct node *n)
 		r = machine_observe(d->machine, n->machine, &n->op, &err);
 		break;
 	case STEP_START:
-		begin_start(n);
+		begin_keyed(n);
 		break;
 	case STEP_APPLY:
 		r = run_apply(n, &err);
@@ -320,7 +326,10 @@ void step_run(struct node *n)
 		begin_partition(n);
 		break;
 	case STEP_INSTALL:
-		begin_install(n);
+		if (node_install_way(n) == INSTALL_COLD)
+			begin_keyed(n);
+		else
+			begin_install(n);
 		break;
 	case STEP_SEAL:
 		begin_seal(n);

@@ -37,13 +37,13 @@ static void run_install(struct node *n, bool seal)
 	struct err err = ERR_INIT;
 	int r = open_install(n, &err);
 
-	if (r == 0) {
-		slice_install(n, &slice, &texts);
+	if (r == 0)
+		r = slice_install(n, &slice, &texts, &err);
+	if (r == 0)
 		r = seal ? install_seal(n->install_driver, n->install, &slice,
 			       &n->op, &err)
 			 : install_ensure(n->install_driver, n->install, &slice,
 			       &n->op, &err);
-	}
 	install_texts_done(&texts);
 	refused(n, r, &err);
 }
