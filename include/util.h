@@ -107,6 +107,11 @@ int file_read(int dirfd, const char *path, size_t max, struct buf *ret);
 /* Writes a temporary file beside it and renames it over `path`; not synced. */
 int file_replace(
     int dirfd, const char *path, const void *data, size_t len, mode_t mode);
+/* The same, on disk when it returns. */
+int file_replace_synced(
+    const char *path, const void *data, size_t len, mode_t mode);
+/* After a rename or a link: fsync of the folder that `path` is in. */
+int sync_folder_of(const char *path);
 int write_all(int fd, const void *data, size_t len);
 int mkdir_p(const char *path, mode_t mode);
 /* Removes a tree below dirfd; a missing one is no error. */

@@ -73,19 +73,12 @@ static void job_add(struct job *job)
 	worker_add(job->c->worker, job_run, job_done, job);
 }
 
-/* The folder of a path, synced. */
 static int sync_folder(const char *path, struct err *err)
 {
-	_cleanup_free_ char *folder = xstrdup(path);
-	char *slash = strrchr(folder, '/');
-	_cleanup_close_ int fd = -1;
+	int r = sync_folder_of(path);
 
-	*slash = '\0';
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) < 0)
-		return err_errno(
-		    err, -errno, "can't sync the folder %s", folder);
-	return 0;
+	return r < 0 ? err_errno(err, r, "can't sync the folder of %s", path)
+		     : 0;
 }
 
 static int write_synced(

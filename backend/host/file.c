@@ -65,8 +65,8 @@ int write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
-int file_replace(
-    int dirfd, const char *path, const void *data, size_t len, mode_t mode)
+static int replace(int dirfd, const char *path, const void *data, size_t len,
+    mode_t mode, bool sync)
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ char *tmp = NULL;
@@ -82,13 +82,39 @@ int file_replace(
 		return -errno;
 	rc = write_all(fd, data, len);
 	/* The mode is exact, whatever the umask. */
-	if (!rc && fchmod(fd, mode) < 0)
+	if (!rc && (fchmod(fd, mode) < 0 || (sync && fsync(fd) < 0)))
 		rc = -errno;
 	if (!rc && renameat(dirfd, tmp, dirfd, path) < 0)
 		rc = -errno;
 	if (rc)
 		unlinkat(dirfd, tmp, 0);
 	return rc;
+}
+
+int file_replace(
+    int dirfd, const char *path, const void *data, size_t len, mode_t mode)
+{
+	return replace(dirfd, path, data, len, mode, false);
+}
+
+int file_replace_synced(
+    const char *path, const void *data, size_t len, mode_t mode)
+{
+	int rc = replace(AT_FDCWD, path, data, len, mode, true);
+
+	return rc ? rc : sync_folder_of(path);
+}
+
+int sync_folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *folder =
+	    slash ? xasprintf("%.*s", (int)(slash + 1 - path), path)
+		  : xstrdup(".");
+	_cleanup_close_ int fd =
+	    open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
 static int mkdir_one(const char *path, mode_t mode)

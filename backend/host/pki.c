@@ -60,21 +60,10 @@ static int read_pem(const char *path, struct buf *ret, struct err *err)
 
 static int write_bio(BIO *b, const char *path, mode_t mode, struct err *err)
 {
-	_cleanup_free_ char *folder = xstrdup(path);
-	_cleanup_close_ int fd = -1, dir = -1;
-	char *data, *slash = strrchr(folder, '/');
+	char *data;
 	long len = BIO_get_mem_data(b, &data);
-	int r = file_replace(AT_FDCWD, path, data, (size_t)len, mode);
+	int r = file_replace_synced(path, data, (size_t)len, mode);
 
-	if (slash)
-		*slash = '\0';
-	if (r == 0) {
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		dir = open(
-		    slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd < 0 || dir < 0 || fsync(fd) < 0 || fsync(dir) < 0)
-			r = -errno;
-	}
 	return r < 0 ? err_errno(err, r, "can't write %s", path) : 0;
 }
 

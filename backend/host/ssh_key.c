@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,40 +16,20 @@
 
 #define KEY_FILE_MAX (256 * KIB)
 
-static int sync_folder(const char *path)
-{
-	_cleanup_free_ char *copy = xstrdup(path);
-	_cleanup_close_ int fd =
-	    open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0 || fsync(fd) < 0)
-		return -errno;
-	return 0;
-}
-
-/* Puts a synced file at `path`.  With `replace` unset a file that is there
- * stays: -EEXIST. */
-static int write_synced(
-    const char *path, const struct buf *content, mode_t mode, bool replace)
+/* Puts a synced file at `path`; one that is there stays: -EEXIST. */
+static int write_new(const char *path, const struct buf *content, mode_t mode)
 {
 	_cleanup_free_ char *tmp = NULL;
-	_cleanup_close_ int fd = -1;
 	uint64_t r;
 	int rc;
 
 	random_bytes(&r, sizeof(r));
-	tmp = xasprintf("%s.tmp-%016llx", path, (unsigned long long)r);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	rc = write_all(fd, content->data, content->len);
-	if (!rc && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+	tmp = xasprintf("%s.new-%016llx", path, (unsigned long long)r);
+	rc = file_replace_synced(tmp, content->data, content->len, mode);
+	if (!rc && link(tmp, path) < 0)
 		rc = -errno;
-	if (!rc && (replace ? rename(tmp, path) : link(tmp, path)) < 0)
-		rc = -errno;
-	if (rc || !replace)
-		unlink(tmp);
-	return rc ? rc : sync_folder(path);
+	unlink(tmp);
+	return rc ? rc : sync_folder_of(path);
 }
 
 static int make_private(const char *path, const char *comment, struct err *err)
@@ -60,7 +39,7 @@ static int make_private(const char *path, const char *comment, struct err *err)
 
 	if (rc)
 		return rc;
-	rc = write_synced(path, &text, 0600, false);
+	rc = write_new(path, &text, 0600);
 	/* Somebody else was quicker: theirs is the key. */
 	if (rc && rc != -EEXIST)
 		return err_errno(err, rc, "SSH key %s can't be written", path);
@@ -82,7 +61,7 @@ static int ensure_public(const char *path, const char *comment, struct err *err)
 	    strchr(" \n", buf_str(&have)[strlen(key)]))
 		return 0;
 	buf_printf(&want, "%s%s%s\n", key, *comment ? " " : "", comment);
-	rc = write_synced(pub, &want, 0644, true);
+	rc = file_replace_synced(pub, want.data, want.len, 0644);
 	if (rc)
 		return err_errno(err, rc, "SSH key %s can't be written", pub);
 	return 0;
