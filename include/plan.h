@@ -94,6 +94,7 @@ struct plan_observed {
 	uint64_t
 	    disconnected;     /* when SSH was last lost in this run; 0: never */
 	enum tri guest_right; /* names, addresses, host lines */
+	bool hosts_stale;     /* other nodes came or went since */
 	enum disk_content disk;
 	bool mounted;
 	enum tri installed; /* sealed */

@@ -148,6 +148,8 @@ struct node {
 	enum tri guest_right;
 	uint64_t disconnected;
 	uint64_t hosts_version; /* of cluster->names_version, in the guest */
+	uint64_t hosts_sent;    /* ... by the step under way */
+	uint64_t hosts_digest;  /* of the lines in the guest */
 	enum tri copied;        /* the system is on the disk, not sealed */
 	enum tri offline[SETUP_PARTS]; /* written below the disk's root */
 	enum tri parts[SETUP_PARTS];   /* right in the guest */
@@ -293,6 +295,8 @@ struct cluster {
 	struct object *dirty_first, **dirty_last;
 	char *state_dir, *runtime_dir, *key_file, *public_key, *known_hosts;
 	uint64_t names_version;
+	uint64_t names_told;  /* that guests must have, at least */
+	uint64_t told_digest; /* of its lines */
 	uint64_t names_since; /* the first change that waits; 0: none */
 	struct buf hosts;     /* of hosts_version */
 	uint64_t hosts_version;
@@ -653,6 +657,9 @@ const struct image *node_foreign_image(const struct node *n);
 /* names.c */
 void names_changed(struct cluster *c);
 const char *names_hosts(struct cluster *c);
+void node_has_hosts(struct node *n); /* those of hosts_sent */
+/* Its guest was set up by a daemon before this one: with the same lines? */
+void node_had_hosts(struct node *n);
 /* The NIC whose address the node's name stands for; NULL: none has one. */
 const struct nic *node_first_nic(const struct node *n);
 int names_identity(struct node *n, struct buf *ret, struct err *err);

@@ -73,6 +73,7 @@ void history_save(struct node *n)
 	json_object_set_new(o, "payload", json_boolean(n->started_payload));
 	json_object_set_new(o, "up", integer(n->up_launch));
 	json_object_set_new(o, "set_up", integer(n->set_up_digest & INT64_MAX));
+	json_object_set_new(o, "hosts", integer(n->hosts_digest));
 	if (n->started_spec)
 		json_object_set_new(
 		    o, "started_spec", json_string(n->started_spec));
@@ -156,6 +157,7 @@ void history_load(struct node *n)
 	n->up_launch = number(o, "up");
 	n->remembered = n->up_launch != 0;
 	n->set_up_digest = number(o, "set_up");
+	n->hosts_digest = number(o, "hosts");
 	load_stages(n, json_object_get(o, "stages"));
 	n->tried.asked = number(o, "asked");
 	n->tried.asked_at = number(o, "asked_at");

@@ -17,7 +17,7 @@
 /* Many changes are one round, but those who wait for it must not wait until
  * there are no more. */
 #define SETTLE_TIME  (50 * USEC_PER_MSEC)
-#define SETTLE_LIMIT USEC_PER_SEC
+#define SETTLE_LIMIT (3 * USEC_PER_SEC)
 
 /* --- host lines --- */
 
@@ -51,6 +51,29 @@ const char *names_hosts(struct cluster *c)
 	}
 	c->hosts_version = c->names_version;
 	return buf_str(&c->hosts);
+}
+
+static uint64_t hosts_digest(struct cluster *c)
+{
+	const char *text = names_hosts(c);
+
+	/* JSON has no larger integers. */
+	return hash_bytes(text, strlen(text)) & INT64_MAX;
+}
+
+void node_has_hosts(struct node *n)
+{
+	n->hosts_version = n->hosts_sent;
+	if (n->driver->virtual || n->hosts_sent != n->o.c->names_version)
+		return; /* there are newer ones to be sent */
+	n->hosts_digest = hosts_digest(n->o.c);
+	history_save(n);
+}
+
+void node_had_hosts(struct node *n)
+{
+	if (!n->driver->virtual && n->hosts_digest == hosts_digest(n->o.c))
+		n->hosts_version = n->o.c->names_version;
 }
 
 const char *cluster_hosts(struct cluster *c)
@@ -111,10 +134,15 @@ static void write_known_hosts(struct cluster *c)
 static void names_settle(void *userdata)
 {
 	struct cluster *c = userdata;
+	uint64_t digest = hosts_digest(c);
 
 	c->names_since = 0;
 	write_known_hosts(c);
 	touch(&c->o, ASPECT_NAMES);
+	if (digest == c->told_digest)
+		return; /* keys, ports, memory: nothing of theirs */
+	c->told_digest = digest;
+	c->names_told = c->names_version;
 	/* The lines go to the guests that run. */
 	EACH_OBJECT (o, c, OBJECT_NODE) {
 		if (!as_node(o)->driver->virtual)
@@ -139,6 +167,8 @@ void names_changed(struct cluster *c)
 void names_start(struct cluster *c)
 {
 	write_known_hosts(c);
+	c->told_digest = hosts_digest(c);
+	c->names_told = c->names_version;
 	loop_add_timer(c->loop, USEC_NEVER, names_settle, c, &c->names_work);
 }
 

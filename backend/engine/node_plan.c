@@ -114,13 +114,8 @@ static struct plan_observed observed(struct node *n)
 		if (s == NET_FAILED)
 			o.networks_failed = true;
 	}
-	if (n->driver->virtual || n->hosts_version == n->o.c->names_version)
-		return o;
-	/* Host lines came or went; the rest is as it was. */
-	if (o.from_disk)
-		o.setup[SETUP_FILES] = UNKNOWN;
-	else if (o.guest_right == YES)
-		o.guest_right = NO;
+	o.hosts_stale = !n->driver->virtual &&
+			n->hosts_version < n->o.c->names_told;
 	return o;
 }
 

@@ -350,6 +350,23 @@ static bool plan_setup(struct plan *p, const struct input *in)
 	    "files and services are looked at");
 }
 
+/* Last, and beside what is up: other nodes may come and go without pause, and
+ * none of that keeps this one from its own way. */
+static bool plan_hosts(struct plan *p, const struct input *in)
+{
+	static const char why[] = "host lines are renewed";
+
+	if (!in->o->hosts_stale)
+		return false;
+	if (!in->o->from_disk)
+		return act(p, STEP_CONFIGURE, STAGE_SSH, why);
+	if (!in->d->setup[SETUP_FILES])
+		return false;
+	setup_step(p, SETUP_FILES, false);
+	p->why = why;
+	return true;
+}
+
 /* A machine that is up but for something that is mended beside it stays up
  * in users' eyes. */
 static bool stays_up(const struct plan *p, const struct input *in)
@@ -398,8 +415,8 @@ static void plan_up(struct plan *p, const struct input *in)
 			p->state = STATE_UP;
 		return;
 	}
+	p->settled = !plan_hosts(p, in);
 	p->state = STATE_UP;
-	p->settled = true;
 }
 
 struct plan plan_next(const struct plan_desired *d,

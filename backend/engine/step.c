@@ -247,7 +247,7 @@ static int run_connect(struct node *n, bool configure, struct err *err)
 	if (!configure)
 		return guest_connect(
 		    n->driver->guest, n->guest, &slice, &n->op, err);
-	n->hosts_version = n->o.c->names_version;
+	n->hosts_sent = n->o.c->names_version;
 	return guest_configure(n->driver->guest, n->guest, &slice, &n->op, err);
 }
 

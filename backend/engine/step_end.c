@@ -169,7 +169,9 @@ static void took_effect(struct node *n, enum step step)
 		break;
 	case STEP_CONFIGURE:
 		n->guest_right = n->guest_look->right ? YES : NO;
-		if (!n->guest_look->right)
+		if (n->guest_look->right)
+			node_has_hosts(n);
+		else
 			node_doubt(n, step, STAGE_SSH, n->guest_look->wrong);
 		break;
 	case STEP_PARTITION:

@@ -121,7 +121,7 @@ static void run_setup(struct node *n, bool look)
 		refused(n, r, &err);
 		return;
 	}
-	n->hosts_version = n->o.c->names_version;
+	n->hosts_sent = n->o.c->names_version;
 	r = look ? setup_observe(
 		       n->driver->setup, n->setup, &list.slice, &n->op, &err)
 		 : setup_ensure(n->driver->setup, n->setup, n->doing_part,
@@ -194,8 +194,10 @@ void adopted(struct node *n)
 {
 	if (n->machine_look.state != MACHINE_RUNNING ||
 	    n->machine_look.launch != n->up_launch ||
-	    n->set_up_digest != (n->spec_digest & INT64_MAX) ||
-	    n->o.c->spec->on_drift == DRIFT_REPAIR)
+	    n->set_up_digest != (n->spec_digest & INT64_MAX))
+		return;
+	node_had_hosts(n);
+	if (n->o.c->spec->on_drift == DRIFT_REPAIR)
 		return;
 	for (int i = 0; i < SETUP_PARTS; i++) {
 		n->parts[i] = YES;
@@ -222,5 +224,7 @@ void set_up(struct node *n, bool look)
 		return;
 	}
 	n->parts[n->doing_part] = YES;
+	if (n->doing_part == SETUP_FILES)
+		node_has_hosts(n);
 	keep_drift(n, &l, false);
 }

@@ -181,12 +181,25 @@ settles all up "and all come up"
 
 # --- what is killed -----------------------------------------------------------------------
 
+# Host lines change all the while: that keeps no node from its way up.
+come_and_go() {
+	until [ -e "$T/enough" ] || [ ! -d nodes ]; do
+		mkdir nodes/node04
+		read -rt 0.2 <>"$T/never"
+		rmdir nodes/node04
+	done
+}
+come_and_go </dev/null >/dev/null 2>&1 &
+others=$!
 pid=$(qemu_pid node03)
 kill -KILL "$pid"
 until_true 20 gone "$pid"
 other_pid() { [ -n "$(qemu_pid "$1")" ] && [ "$(qemu_pid "$1")" != "$2" ]; }
 eventually "a killed QEMU is started again" $LIMIT other_pid node03 "$pid"
-settles node03 up "and its node comes up"
+settles node03 up "and its node comes up, while others come and go"
+touch "$T/enough"
+wait $others
+eventually "the line of one that went is gone" 60 has_none
 like "as the events tell" "$(tail -n 40 events)" 'node03.*(signal 9|killed|crash)'
 eventually "reach is whole again" 90 pairs 6 0
 
