@@ -85,7 +85,10 @@ struct machine_disk {
 	enum disk_format format;
 	uint64_t size; /* bytes; a smaller file is grown */
 	bool readonly; /* it must be there; it is neither made nor grown */
+	bool live;     /* apply() plugs it into a machine that runs without */
 };
+#define MACHINE_DISKS_MAX (VOLUMES_MAX + 3) /* disk, payload, seed */
+#define DISK_NAME_MAX     20                /* a serial of virtio-blk */
 
 struct machine_slice {
 	unsigned cpus;
@@ -143,7 +146,14 @@ struct machine_look { /* what is really there, as last seen */
 		uint64_t incarnation;
 		enum link_state link;
 	} nics[NICS_MAX];
-	uint64_t disk_size;  /* bytes that the guest sees of disk 0; 0: none */
+	uint64_t disk_size; /* bytes that the guest sees of disk 0; 0: none */
+	/* As plugged now; disks_known: they were asked for. */
+	bool disks_known;
+	size_t n_disks;
+	struct {
+		char name[DISK_NAME_MAX + 1]; /* "": nothing */
+		uint64_t size;                /* that the guest sees */
+	} disks[MACHINE_DISKS_MAX];
 	char last_line[160]; /* of the console, escaped; "" when none */
 };
 
@@ -166,8 +176,9 @@ struct machine_driver {
 	/* hard: pull the plug; else the power button.  Done when a hard stop
 	 * has ended it; a soft one when the button was pressed. */
 	int (*stop)(void *self, bool hard, struct op *op, struct err *err);
-	/* Live: links, plugs (incarnation), disk size of the running machine
-	 * become those of the slice. */
+	/* Live: links, plugs (incarnation), disk sizes and disks (those that
+	 * are `live`) of the running machine become those of the slice; none
+	 * is unplugged.  -ENOTSUP: this run takes no other disk. */
 	int (*apply)(void *self, const struct machine_slice *slice,
 	    struct op *op, struct err *err);
 	/* Console: bytes of run `launch` (0: the last) from offset `off`;
@@ -401,7 +412,9 @@ struct disk_driver {
 	 * looks first and refuses a foreign one with -EEXIST. */
 	int (*ensure)(void *self, const struct disk_slice *slice, struct op *op,
 	    struct err *err);
-	/* Throws the content away; the node is down. */
+	/* Throws the content away: the files at the path of the slice and at
+	 * those of its volumes, of which nothing else is set.  The node is
+	 * down. */
 	int (*wipe)(void *self, const struct disk_slice *slice, struct op *op,
 	    struct err *err);
 };

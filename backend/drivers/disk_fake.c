@@ -4,6 +4,7 @@
  * of the state directory; each volume has a file of its own.  Anything else in
  * such a file is a foreign disk.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -349,24 +350,33 @@ static int fake_ensure(
 	    ensure_end, d, op, err);
 }
 
+/* The disk, each volume that ever was, and what the system on the disk has in
+ * the fake drivers' own files. */
+static bool wiped(const char *name)
+{
+	return STREQ(name, FAKE_INSTALLED) || STREQ(name, FAKE_SETUP) ||
+	       strncmp(name, CONTENT, strlen(CONTENT)) == 0;
+}
+
 static int wipe_end(void *self, struct err *err)
 {
-	/* What the system on the disk has, in the fake drivers' own files. */
-	static const char *const files[] = {FAKE_INSTALLED, FAKE_SETUP};
 	struct disk *d = self;
+	const struct dirent *e;
+	int r = 0;
+	DIR *folder = opendir(d->env->state_dir);
 
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		_cleanup_free_ char *path =
-		    fake_path(d->env->state_dir, files[i]);
-
-		if (unlink(path) < 0 && errno != ENOENT)
-			return err_errno(
-			    err, -errno, "%s can't be removed", path);
-	}
-	for (size_t i = 0; i < d->n; i++)
-		if (unlink(d->units[i].path) < 0 && errno != ENOENT)
-			return err_errno(err, -errno, "%s can't be removed",
-			    d->units[i].path);
+	if (!folder)
+		return err_errno(
+		    err, -errno, "%s can't be read", d->env->state_dir);
+	while (r == 0 && (e = readdir(folder)))
+		if (wiped(e->d_name) &&
+		    unlinkat(dirfd(folder), e->d_name, 0) < 0 &&
+		    errno != ENOENT)
+			r = err_errno(
+			    err, -errno, "%s can't be removed", e->d_name);
+	closedir(folder);
+	if (r < 0)
+		return r;
 	d->content = DISK_BLANK;
 	d->mounted = false;
 	d->seen = true;
@@ -379,7 +389,6 @@ static int fake_wipe(
 {
 	struct disk *d = self;
 
-	take_slice(d, slice);
 	return fake_begin(&d->task, d->env->loop, fake_delay(slice->fake),
 	    wipe_end, d, op, err);
 }

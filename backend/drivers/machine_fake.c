@@ -33,7 +33,11 @@ struct machine {
 	bool crash_at_boot;
 	uint64_t delay;
 	uint64_t launch, started, last_output;
-	uint64_t disk_size;
+	size_t n_disks;
+	struct {
+		char name[DISK_NAME_MAX + 1];
+		uint64_t size;
+	} disks[MACHINE_DISKS_MAX];
 	unsigned n_nics;
 	struct {
 		uint64_t incarnation;
@@ -278,8 +282,15 @@ static void fake_look(void *self, struct machine_look *ret)
 	    .last_output = m->last_output,
 	    .accel = "",
 	    .n_nics = m->n_nics,
-	    .disk_size = m->disk_size,
+	    .disk_size = m->n_disks ? m->disks[0].size : 0,
+	    .disks_known = m->state == MACHINE_RUNNING,
+	    .n_disks = m->n_disks,
 	};
+	for (size_t i = 0; i < m->n_disks; i++) {
+		memcpy(ret->disks[i].name, m->disks[i].name,
+		    sizeof(ret->disks[i].name));
+		ret->disks[i].size = m->disks[i].size;
+	}
 	for (size_t i = 0; i < m->n_nics; i++) {
 		ret->nics[i].incarnation = m->nics[i].incarnation;
 		ret->nics[i].link = m->nics[i].link;
@@ -299,7 +310,12 @@ static void take_slice(struct machine *m, const struct machine_slice *slice)
 		m->nics[i].incarnation = slice->nics[i].incarnation;
 		m->nics[i].link = slice->nics[i].link;
 	}
-	m->disk_size = slice->n_disks ? slice->disks[0].size : 0;
+	m->n_disks = MIN(slice->n_disks, (size_t)MACHINE_DISKS_MAX);
+	for (size_t i = 0; i < m->n_disks; i++) {
+		snprintf(m->disks[i].name, sizeof(m->disks[i].name), "%s",
+		    slice->disks[i].name);
+		m->disks[i].size = slice->disks[i].size;
+	}
 	m->delay = fake_delay(slice->fake);
 }
 

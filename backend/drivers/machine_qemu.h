@@ -6,6 +6,7 @@
  *   machine_qemu_start.c     start: checks, accelerator, disks, launch
  *   machine_qemu_run.c       a running QEMU: sockets, end
  *   machine_qemu_live.c      apply: plugs, links, disk sizes
+ *   machine_qemu_plug.c      ... and disks that came
  *   machine_qemu_argv.c      slice -> command line (pure)
  *   machine_qemu_slice.c     a slice that outlives its call
  *   machine_qemu_check.c     what is wrong before anything starts
@@ -27,8 +28,8 @@
 extern const struct machine_driver machine_qemu;
 
 #define QEMU_PROGRAM "qemu-system-x86_64"
-#define DISKS_MAX    (VOLUMES_MAX + 3) /* the disk, a payload, a seed */
-#define SERIAL_MAX   20                /* of a disk: virtio-blk */
+#define DISKS_MAX    MACHINE_DISKS_MAX
+#define SERIAL_MAX   DISK_NAME_MAX
 /* libvdeplug puts its own socket beside the switch's: "/.<pid>-<number>", cut
  * off at sockaddr_un's 108 bytes without a word. */
 #define ENDPOINT_MAX 91
@@ -43,6 +44,11 @@ struct qemu_argv {
 };
 /* The command line but for slice->extra_args; owned. */
 char **qemu_argv(const struct machine_slice *s, const struct qemu_argv *o);
+/* QMP's arguments: of blockdev-add for disk number i; of device_add for it, at
+ * the slot-th of QEMU_PLUG_SLOTS places that no start uses; owned. */
+#define QEMU_PLUG_SLOTS 8
+char *qemu_blockdev(const struct machine_disk *d, unsigned i);
+char *qemu_plug_device(const struct machine_disk *d, unsigned i, unsigned slot);
 /* A uuid that stays the same for the same node: machine-id, DHCP. */
 void qemu_uuid(const char *state_dir, const char *name, char ret[37]);
 /* The virtio serial of a disk; borrowed. */
@@ -224,7 +230,8 @@ struct qemu {
 		uint64_t size;             /* that the guest sees */
 	} disks[DISKS_MAX];
 	size_t n_disks;
-	unsigned live_step;
+	unsigned live_step, plug_step, plug_slot;
+	uint64_t plug_size;
 };
 
 /* machine_qemu.c */
@@ -254,6 +261,12 @@ void qemu_plugs_to_look(struct qemu *q);
 
 /* machine_qemu_live.c */
 void qemu_live_next(struct qemu *q);
+
+/* machine_qemu_plug.c */
+/* A live disk of the slice that the machine has not, or NULL. */
+const struct machine_disk *qemu_disk_to_plug(const struct qemu *q);
+void qemu_plug_disk(struct qemu *q); /* then qemu_live_next() again */
+void qemu_disks_to_look(struct qemu *q);
 
 /* machine_qemu_identity.c */
 struct qemu_identity;

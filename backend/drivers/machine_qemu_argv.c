@@ -6,7 +6,8 @@
  *
  * PCI slots are fixed, so that a device has the same place in every run:
  * 2 management NIC, 3 random numbers, 4 pvpanic, 8.. disks (eight slots, one
- * function of each after the other), 16.. NICs.
+ * function of each after the other), 16.. NICs, 24.. disks that came while it
+ * ran (QEMU_PLUG_SLOTS of them, until the next start).
  */
 #include <stdio.h>
 
@@ -19,6 +20,7 @@
 #define SLOT_DISKS      0x8
 #define SLOTS_DISKS     8
 #define SLOT_NICS       0x10
+#define SLOT_PLUGGED    0x18
 #define MTU_DEFAULT     1500
 
 /* Without an image's own command line and without our init. */
@@ -203,9 +205,9 @@ static void add_nic(char ***v, const struct machine_nic *n, unsigned i)
 
 /* The format is always told and never guessed from what a guest may have
  * written. */
-static void add_blockdev(char ***v, const struct machine_disk *d, unsigned i)
+char *qemu_blockdev(const struct machine_disk *d, unsigned i)
 {
-	_cleanup_buf_ struct buf b = {0};
+	struct buf b = {0};
 
 	buf_printf(&b, "{\"driver\":\"%s\",\"node-name\":\"disk%u.%s\",",
 	    disk_format_name(d->format), i, d->name);
@@ -219,7 +221,15 @@ static void add_blockdev(char ***v, const struct machine_disk *d, unsigned i)
 	buf_puts(&b, "\"filename\":");
 	buf_json_string(&b, d->path);
 	buf_puts(&b, "}}");
-	push2(v, "-blockdev", buf_str(&b));
+	return buf_take(&b);
+}
+
+char *qemu_plug_device(const struct machine_disk *d, unsigned i, unsigned slot)
+{
+	return xasprintf("{\"driver\":\"virtio-blk-pci\",\"id\":\"vd%u\","
+			 "\"drive\":\"disk%u.%s\",\"serial\":\"%s\","
+			 "\"bus\":\"pci.0\",\"addr\":\"0x%x\"}",
+	    i, i, d->name, qemu_disk_serial(d->name), SLOT_PLUGGED + slot);
 }
 
 static void add_disk(char ***v, const struct machine_slice *s, unsigned i)
@@ -228,7 +238,9 @@ static void add_disk(char ***v, const struct machine_slice *s, unsigned i)
 	_cleanup_buf_ struct buf b = {0};
 	unsigned function = i / SLOTS_DISKS;
 
-	add_blockdev(v, d, i);
+	_cleanup_free_ char *blockdev = qemu_blockdev(d, i);
+
+	push2(v, "-blockdev", blockdev);
 	buf_printf(&b, "virtio-blk-pci,id=vd%u,drive=disk%u.%s,serial=%s,", i,
 	    i, d->name, qemu_disk_serial(d->name));
 	buf_printf(&b, "addr=0x%x", SLOT_DISKS + i % SLOTS_DISKS);

@@ -189,7 +189,7 @@ static void on_resized(
 		return;
 	}
 	q->disks[i].size = wanted_size(d);
-	q->look.disk_size = q->disks[0].size;
+	qemu_disks_to_look(q);
 	qemu_changed(q);
 	qemu_log(q, "%s: grown to %llu bytes", d->name,
 	    (unsigned long long)q->disks[i].size);
@@ -219,6 +219,8 @@ void qemu_live_next(struct qemu *q)
 		r = set_link(q, link_i);
 	else if (size_i != SIZE_MAX)
 		r = resize(q, size_i);
+	else if (qemu_disk_to_plug(q))
+		qemu_plug_disk(q);
 	else
 		qemu_finish(q, 0, NULL);
 	if (r < 0) {

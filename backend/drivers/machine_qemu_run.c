@@ -132,13 +132,14 @@ static void on_nodes(
     struct qemu *q, int code, const char *result, const struct err *err)
 {
 	size_t i;
-	json_t *nodes, *node;
+	json_t *nodes, *device;
 
 	if (code < 0)
 		return;
 	nodes = json_loads(result, 0, NULL);
 	forget_disks(q);
-	json_array_foreach (nodes, i, node) {
+	json_array_foreach (nodes, i, device) {
+		json_t *node = json_object_get(device, "inserted");
 		const char *node_name =
 		    json_string_value(json_object_get(node, "node-name"));
 		char name[SERIAL_MAX + 1];
@@ -154,8 +155,8 @@ static void on_nodes(
 		q->n_disks = MAX(q->n_disks, (size_t)n + 1);
 	}
 	json_decref(nodes);
-	q->look.disk_size = q->disks[0].size;
 	q->sizes_known = true;
+	qemu_disks_to_look(q);
 	qemu_progressed(q);
 	qemu_changed(q);
 }
@@ -173,7 +174,7 @@ static void on_ready(struct qmp *qmp, void *userdata)
 	q->events_fifo = -1;
 	qemu_record_events_again(launch_folder(q->launch));
 	qemu_ask_status(q);
-	ask(q, "query-named-block-nodes", "{\"flat\":true}", on_nodes, true);
+	ask(q, "query-block", NULL, on_nodes, true);
 }
 
 static void on_event(
@@ -331,8 +332,8 @@ static void on_ended(int code, int status, void *userdata)
 	q->look.state = MACHINE_NONE;
 	q->look.pid = 0;
 	q->look.n_nics = 0;
-	q->look.disk_size = 0;
 	qemu_detach(q);
+	qemu_disks_to_look(q);
 	qemu_gone(q);
 }
 

@@ -450,9 +450,15 @@ static void keep_disk_key(const char *key, void *userdata)
 		strv_push(userdata, key);
 }
 
+static void keep_volume_key(const char *key, void *userdata)
+{
+	if (strncmp(key, "volumes.", 8) == 0)
+		strv_push(userdata, key);
+}
+
 void node_compare_specs(struct node *n)
 {
-	_cleanup_buf_ struct buf now = {0}, then = {0};
+	_cleanup_buf_ struct buf now = {0}, then = {0}, run = {0};
 
 	strv_free(TAKE_PTR(n->restart_required));
 	strv_free(TAKE_PTR(n->wipe_required));
@@ -460,9 +466,13 @@ void node_compare_specs(struct node *n)
 	if (spec_effective(
 		SPEC_NODE, n->o.c->defaults, n->o.spec_text, &now, NULL) < 0)
 		return;
-	if (n->started_spec && n->machine_look.state == MACHINE_RUNNING)
-		spec_node_diff(n->started_spec, buf_str(&now), EFFECT_RESTART,
+	if (n->started_spec && n->machine_look.state == MACHINE_RUNNING) {
+		volumes_then(n, buf_str(&now), &run);
+		spec_node_diff(buf_str(&run), buf_str(&now), EFFECT_RESTART,
 		    keep_key, &n->restart_required);
+		spec_node_diff(buf_str(&run), buf_str(&now), EFFECT_WIPE,
+		    keep_volume_key, &n->wipe_required);
+	}
 	if (n->meta.laid_out && n->meta.laid_out_spec &&
 	    n->spec->disk.present) {
 		(void)node_spec_parse(

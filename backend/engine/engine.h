@@ -19,6 +19,7 @@
  *   step_end.c   what came of it
  *   doubt.c      a step that failed while its guest may be going down
  *   slice.c      what drivers are handed
+ *   volumes.c    volumes that come and grow while the machine runs
  *   install.c    the system on a node's disk: what it comes from, what boots it
  *   setup.c      files, commands and services of a node, as one list
  *   step_setup.c the steps that install and set up
@@ -167,6 +168,9 @@ struct node {
 	bool leave_hard;
 	char *failed_sentence;
 	char *started_spec; /* effective document of run started_launch */
+	uint64_t applied; /* spec_version that the machine was last made to fit
+			   */
+	uint64_t no_plug; /* run that takes no other disk; 0: none */
 	struct node_spec *started; /* the same, parsed; NULL: not known */
 	uint64_t up_launch;        /* the last run that was up */
 	bool remembered;           /* ... by a daemon before this one */
@@ -601,9 +605,8 @@ size_t slice_nics(struct node *n, struct machine_nic nics[NICS_MAX]);
 void node_nic_mac(
     const struct node *n, const struct nic_spec *s, size_t i, uint8_t mac[6]);
 const struct nic *node_nic(const struct node *n, const char *name);
-#define MACHINE_DISKS_MAX (VOLUMES_MAX + 3) /* disk, payload, seed */
-#define PAYLOAD_DISK      "rackfs-payload"
-#define SEED_DISK         "rackfs-seed"
+#define PAYLOAD_DISK "rackfs-payload"
+#define SEED_DISK    "rackfs-seed"
 /* Arrays and owned texts that the slices of a machine and its disks borrow. */
 struct slice_space {
 	struct machine_nic nics[NICS_MAX];
@@ -615,6 +618,9 @@ struct slice_space {
 };
 void slice_space_done(struct slice_space *sp);
 void slice_disk(struct node *n, struct disk_slice *ret, struct slice_space *sp);
+/* Paths alone, for wipe; owned. */
+size_t slice_wipe(struct node *n, struct disk_volume **ret);
+void slice_wipe_done(struct disk_volume *v, size_t count);
 void slice_machine(
     struct node *n, struct machine_slice *ret, struct slice_space *sp);
 /* Numbers and uuids for volumes of the spec that have none; true when there
@@ -623,6 +629,23 @@ bool node_number_volumes(struct node *n);
 /* Of a volume that ever was, or NULL. */
 const struct volume_record *volume_record(
     const struct node *n, const char *name);
+char *volume_serial(const struct volume_record *r);
+char *volume_path(const struct node *n, const struct volume_record *r);
+
+/* volumes.c: those of a machine that runs */
+/* Of the run: its volume of that name, as the spec has it now when that is
+ * still the same file system; NULL: the run has none. */
+const struct volume_spec *volume_running(
+    const struct node *n, const char *name);
+/* One of the spec that the run has not, and could have. */
+bool volume_pluggable(const struct node *n, const struct volume_spec *v);
+bool volumes_fit(const struct node *n);
+/* This run takes no more of them: they wait for the next. */
+void volumes_refused(struct node *n, const char *why);
+/* What was plugged in belongs to the run's document from now on. */
+void volumes_plugged(struct node *n, bool all); /* all: no more will come */
+/* The run's document with those that will be plugged in. */
+void volumes_then(struct node *n, const char *now, struct buf *ret);
 void slice_guest(struct node *n, struct guest_slice *ret,
     struct guest_nic *nics, const char *host_key);
 char *node_disk_path(const struct node *n, enum disk_format *ret);

@@ -53,6 +53,8 @@ static bool node_fits(struct node *n)
 	struct machine_nic nics[NICS_MAX];
 	size_t count;
 
+	if (!volumes_fit(n))
+		return false;
 	if (n->driver->virtual || l->state != MACHINE_RUNNING)
 		return true;
 	count = MIN(slice_nics(n, nics), l->n_nics);

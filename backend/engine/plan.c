@@ -407,7 +407,7 @@ static void plan_up(struct plan *p, const struct input *in)
 	bool found = plan_start(p, in) || plan_network(p, in);
 	if (!found && !o->fits)
 		found = act(p, STEP_APPLY, STAGE_MACHINE,
-		    "plugs, links and disk size are put right");
+		    "plugs, links and disks are put right");
 	found = found || plan_boot(p, in) || plan_ssh(p, in) ||
 		plan_disk(p, in) || plan_install(p, in) || plan_setup(p, in);
 	if (found) {

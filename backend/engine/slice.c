@@ -112,27 +112,47 @@ bool node_number_volumes(struct node *n)
 	return changed;
 }
 
-/* Those of the run that is on, in the order of the spec. */
-static size_t slice_volumes(struct node *n, struct slice_space *sp)
+char *volume_serial(const struct volume_record *r)
+{
+	return xasprintf("rackfs-vol%u", r->number);
+}
+
+char *volume_path(const struct node *n, const struct volume_record *r)
+{
+	_cleanup_free_ char *dir = object_path(&n->o, n->o.c->state_dir);
+
+	return xasprintf("%s/volume%u.qcow2", dir, r->number);
+}
+
+static size_t add_volume(struct node *n, const struct volume_spec *v,
+    struct slice_space *sp, size_t count)
+{
+	const struct volume_record *r = volume_record(n, v->name);
+
+	if (!r || count == VOLUMES_MAX)
+		return count;
+	sp->volumes[count] = (struct disk_volume){
+	    .spec = v,
+	    .serial = keep(sp, volume_serial(r)),
+	    .uuid = r->uuid,
+	    .path = keep(sp, volume_path(n, r)),
+	};
+	return count + 1;
+}
+
+/* Those of the run that is on, in the order of its spec; coming: then those
+ * that it is to get. */
+static size_t slice_volumes(struct node *n, bool coming, struct slice_space *sp)
 {
 	const struct node_spec *s = node_running_spec(n);
-	_cleanup_free_ char *dir = object_path(&n->o, n->o.c->state_dir);
 	size_t count = 0;
 
-	for (size_t i = 0; i < s->n_volumes; i++) {
-		const struct volume_record *r =
-		    volume_record(n, s->volumes[i].name);
-
-		if (!r)
-			continue;
-		sp->volumes[count++] = (struct disk_volume){
-		    .spec = &s->volumes[i],
-		    .serial = keep(sp, xasprintf("rackfs-vol%u", r->number)),
-		    .uuid = r->uuid,
-		    .path = keep(
-			sp, xasprintf("%s/volume%u.qcow2", dir, r->number)),
-		};
-	}
+	for (size_t i = 0; i < s->n_volumes; i++)
+		count = add_volume(
+		    n, volume_running(n, s->volumes[i].name), sp, count);
+	for (size_t i = 0; coming && i < n->spec->n_volumes; i++)
+		if (volume_pluggable(n, &n->spec->volumes[i]))
+			count = add_volume(n, &n->spec->volumes[i], sp, count);
 	return count;
 }
 
@@ -140,7 +160,7 @@ static void slice_disks(
     struct node *n, struct machine_slice *ret, struct slice_space *sp)
 {
 	struct machine_disk *d = sp->disks;
-	size_t volumes = slice_volumes(n, sp);
+	size_t volumes = slice_volumes(n, true, sp);
 
 	if (n->spec->disk.present) {
 		d->name = "disk";
@@ -155,6 +175,7 @@ static void slice_disks(
 		    .path = v->path,
 		    .format = FORMAT_QCOW2,
 		    .size = v->spec->size,
+		    .live = true,
 		};
 	}
 	if (n->started_payload && node_system(n))
@@ -231,6 +252,25 @@ void slice_machine(
 	slice_disks(n, ret, sp);
 }
 
+/* What is to be thrown away: every volume that ever was. */
+size_t slice_wipe(struct node *n, struct disk_volume **ret)
+{
+	size_t count = n->meta.n_volumes;
+	struct disk_volume *v = xcalloc(MAX(count, (size_t)1), sizeof(*v));
+
+	for (size_t i = 0; i < count; i++)
+		v[i].path = volume_path(n, &n->meta.volumes[i]);
+	*ret = v;
+	return count;
+}
+
+void slice_wipe_done(struct disk_volume *v, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free((char *)v[i].path);
+	free(v);
+}
+
 void slice_disk(struct node *n, struct disk_slice *ret, struct slice_space *sp)
 {
 	memset(sp, 0, sizeof(*sp));
@@ -245,7 +285,7 @@ void slice_disk(struct node *n, struct disk_slice *ret, struct slice_space *sp)
 	    .plan = n->meta.disk,
 	    .laid_out = n->meta.laid_out,
 	    .volumes = sp->volumes,
-	    .n_volumes = slice_volumes(n, sp),
+	    .n_volumes = slice_volumes(n, false, sp),
 	    .fake = &n->spec->fake,
 	};
 }

@@ -358,7 +358,8 @@ static const struct spec_key node_keys[] = {
 	 .second = FIELD(node_spec, n_volumes), .effect = EFFECT_RESTART,
 	 .max = VOLUMES_MAX, .sub = &volume_sub, .check_name = check_entry,
 	 .example = "{\"data\":{\"size\":\"1G\"}}",
-	 .help = "More disks of one file system each."},
+	 .help = "More disks of one file system each; they come and grow while "
+		 "the machine runs."},
 	{"install", T_OBJECT, .field = FIELD(node_spec, install),
 	 .has = FIELD(node_spec, install.present), .effect = EFFECT_RESTART,
 	 .sub = &install_sub, .example = "{\"image\":\"debian\"}",

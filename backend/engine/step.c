@@ -14,7 +14,7 @@
 static const uint64_t limits[STEPS] = {
     [STEP_OBSERVE] = 30 * USEC_PER_SEC,
     [STEP_START] = 120 * USEC_PER_SEC,
-    [STEP_APPLY] = 30 * USEC_PER_SEC,
+    [STEP_APPLY] = 120 * USEC_PER_SEC,
     [STEP_CONNECT] = USEC_NEVER, /* the plan has its deadline */
     [STEP_CONFIGURE] = 120 * USEC_PER_SEC,
     [STEP_DISK_LOOK] = 120 * USEC_PER_SEC,
@@ -119,10 +119,24 @@ static void run_partition(struct node *n)
 	rejected(n, r, &err);
 }
 
+static int run_apply(struct node *n, struct err *err)
+{
+	struct machine_slice slice;
+	struct slice_space space;
+	int r;
+
+	n->applied = n->spec_digest;
+	slice_machine(n, &slice, &space);
+	r = machine_apply(n->driver->machine, n->machine, &slice, &n->op, err);
+	slice_space_done(&space);
+	return r;
+}
+
 static void prepared(int code, const struct err *err, void *userdata)
 {
 	struct preparing *p = userdata;
 	struct node *n = p->n;
+	struct err late = ERR_INIT;
 
 	n->preparing = false;
 	node_open(n);
@@ -134,6 +148,8 @@ static void prepared(int code, const struct err *err, void *userdata)
 		start_machine(n);
 	else if (n->doing == STEP_INSTALL)
 		begin_install(n);
+	else if (n->doing == STEP_APPLY)
+		rejected(n, run_apply(n, &late), &late);
 	else
 		run_partition(n);
 	prepare_end(p);
@@ -234,6 +250,16 @@ static void begin_partition(struct node *n)
 
 /* --- steps --------------------------------------------------------------- */
 
+/* A volume that is to be plugged in has its number and uuid on disk first. */
+static int begin_apply(struct node *n, struct err *err)
+{
+	if (volumes_fit(n) || !node_number_volumes(n))
+		return run_apply(n, err);
+	n->meta.disk_used = true;
+	node_meta_put(n, prepared, prepare_new(n));
+	return 0;
+}
+
 static int run_connect(struct node *n, bool configure, struct err *err)
 {
 	_cleanup_free_ char *host_key = NULL;
@@ -251,18 +277,6 @@ static int run_connect(struct node *n, bool configure, struct err *err)
 	return guest_configure(n->driver->guest, n->guest, &slice, &n->op, err);
 }
 
-static int run_apply(struct node *n, struct err *err)
-{
-	struct machine_slice slice;
-	struct slice_space space;
-	int r;
-
-	slice_machine(n, &slice, &space);
-	r = machine_apply(n->driver->machine, n->machine, &slice, &n->op, err);
-	slice_space_done(&space);
-	return r;
-}
-
 static int run_disk(struct node *n, bool wipe, struct err *err)
 {
 	_cleanup_free_ char *path = NULL;
@@ -272,9 +286,15 @@ static int run_disk(struct node *n, bool wipe, struct err *err)
 
 	slice_disk(n, &slice, &space);
 	if (wipe) {
+		struct disk_volume *volumes;
+		size_t count = slice_wipe(n, &volumes);
+
 		path = node_disk_path(n, NULL);
 		slice.path = path;
+		slice.volumes = volumes;
+		slice.n_volumes = count;
 		r = disk_wipe(n->driver->disk, n->disk, &slice, &n->op, err);
+		slice_wipe_done(volumes, count);
 	} else {
 		r = disk_observe(n->driver->disk, n->disk, &slice, &n->op, err);
 	}
@@ -312,7 +332,7 @@ void step_run(struct node *n)
 		begin_keyed(n);
 		break;
 	case STEP_APPLY:
-		r = run_apply(n, &err);
+		r = begin_apply(n, &err);
 		break;
 	case STEP_CONNECT:
 	case STEP_CONFIGURE:

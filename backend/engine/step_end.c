@@ -159,6 +159,7 @@ static void took_effect(struct node *n, enum step step)
 			event(&n->o, "adopted", NULL, NULL, NULL,
 			    "run %llu goes on",
 			    (unsigned long long)n->machine_look.launch);
+		volumes_plugged(n, false);
 		adopted(n);
 		node_compare_specs(n);
 		for (size_t i = 0; i < n->n_nics; i++)
@@ -166,6 +167,9 @@ static void took_effect(struct node *n, enum step step)
 		break;
 	case STEP_START:
 		started(n);
+		break;
+	case STEP_APPLY:
+		volumes_plugged(n, n->applied == n->spec_digest);
 		break;
 	case STEP_CONFIGURE:
 		n->guest_right = n->guest_look->right ? YES : NO;
@@ -264,6 +268,8 @@ void step_ended(struct node *n, enum step step, int code, const struct err *err)
 		if (code == 0) {
 			n->tries = 0;
 			took_effect(n, step);
+		} else if (step == STEP_APPLY && code == -ENOTSUP) {
+			volumes_refused(n, err_text(err));
 		} else if (step == STEP_POWEROFF) {
 			/* It is asked no more: the plug is next. */
 			object_logf(&n->o, "power-off: %s", err_text(err));

@@ -178,6 +178,41 @@ settle node02 >/dev/null
 t "in the guest" empty "$R/nodes/node02/fake-drift"
 patch spec '{"on_drift":null,"observe_every":"0s"}'
 
+# --- volumes of a machine that runs ---
+settle node01 >/dev/null
+launch=$(status .machine.launch)
+patch nodes/node01/spec '{"volumes":{"data":{"size":"128M"},
+	"more":{"size":"64M","filesystem":"ext4","mount":"/more"}}}'
+is "a volume grows, another comes" "$(settle node01)" up
+is "nothing waits for a restart" "$(status '.restart_required | tostring')" "[]"
+is "in the same run" "$(status .machine.launch)" "$launch"
+size_of() { awk '{ print $6 }' "$S/nodes/node01/fake-disk-$1"; }
+is "with their sizes" "$(size_of data) $(size_of more)" "134217728 67108864"
+is "both are made" "$(status '.volumes[].made' | tr '\n' ' ')" "true true "
+patch nodes/node01/spec '{"volumes":{"more":null}}'
+is "one that leaves the spec" "$(settle node01)" up
+is "... stays until the next start" "$(status '.restart_required | tostring')" \
+	'["volumes.more"]'
+like "... says plan" "$(cat plan)" '^node01 +restart required +volumes.more.*next start'
+cd "$T" || exit 1
+kill_daemon
+# shellcheck disable=SC2119
+start_daemon
+cd "$M" || exit 1
+settle node01 >/dev/null
+is "... after a restart of the daemon too" \
+	"$(status '.restart_required | tostring')" '["volumes.more"]'
+patch nodes/node01/spec '{"volumes":{"data":{"filesystem":"vfat"}}}'
+is "another file system is not acted on" "$(settle node01) $(
+	status '.wipe_required | tostring')" 'up ["volumes.data.filesystem"]'
+echo down >nodes/node01/state
+settle node01 >/dev/null
+echo wipe >nodes/node01/state
+settle node01 >/dev/null
+is "wipe takes those that left the spec too" \
+	"$(find "$S/nodes/node01" -name 'fake-disk*')" ""
+patch nodes/node01/spec '{"volumes":null}'
+
 # --- order ---
 patch nodes/node02/spec '{"files":null}'
 echo down >nodes/node02/state

@@ -69,14 +69,22 @@ before=$(uuids)
 is "each volume has a file system of its own" \
 	"$(sort -u <<<"$before" | wc -l)" 3
 
-# --- the disk grows while it runs, volumes with the next start -------------------
+# --- the disk and a volume grow while it runs, another comes ---------------------
 
 pid=$(qemu_pid node01)
 spec 1G 600M >"$M/nodes/node01/spec"
+echo '{"volumes":{"late":{"size":"200M","filesystem":"ext4","label":"late",
+	"mount":"/srv/late"}}}' >>"$M/nodes/node01/spec"
 grown() { [ "$(mebibytes "$1")" -gt "$2" ]; }
 eventually "the disk is grown" 120 grown /mnt 800
-settles node01 up "the node is up with its larger disk"
+settles node01 up "the node is up with larger disks and one more"
 is "in the same machine" "$(qemu_pid node01)" "$pid"
+t "the volume is grown" grown /mnt/srv 500
+like "the late one is mounted" "$(mounts)" '^/dev/vd[a-z] /mnt/srv/late ext4'
+is "nothing waits for a restart" \
+	"$(status node01 '.restart_required | tostring')" "[]"
+t "it takes a file" on node01 "echo late >/mnt/srv/late/file; sync"
+before=$(uuids)
 echo reboot >"$M/nodes/node01/state"
 another() {
 	local now
@@ -87,12 +95,12 @@ eventually "the machine is another" 120 another
 settles node01 up "it starts again"
 look_at_mounts "second start"
 is "nothing is lost" \
-	"$(on node01 cat /mnt/file /mnt/srv/file /mnt/srv/exchange/file)" \
-	"on disk
+	"$(on node01 cat /mnt/file /mnt/srv/file /mnt/srv/exchange/file \
+		/mnt/srv/late/file)" "on disk
 on data
-on exchange"
-is "no volume was made anew" "$(uuids)" "$before"
-t "the volume is grown" grown /mnt/srv 500
+on exchange
+late"
+is "no volume was made anew" "$(uuids | sort)" "$(sort <<<"$before")"
 
 # --- somebody else's data ----------------------------------------------------------
 
@@ -110,6 +118,7 @@ echo off >"$M/nodes/node01/state"
 settles node01 down "it is off"
 qemu-img convert -O raw "$foreign" "$T/now"
 t "not a byte of it was written" cmp "$T/foreign" "$T/now"
+echo '{"volumes":{"late":null}}' >>"$M/nodes/node01/spec"
 echo wipe >"$M/nodes/node01/state"
 settles node01 down "wipe"
-is "no file of a disk is left" "$(find "$S" -name '*.qcow2')" ""
+is "no file of a disk is left, of a volume that left the spec neither" "$(find "$S" -name '*.qcow2')" ""
