@@ -140,6 +140,7 @@ static int start(struct daemon *d, struct err *err)
 	    .state_dir = d->folders.state,
 	    .runtime_dir = d->folders.runtime,
 	    .data_dir = d->folders.data,
+	    .mountpoint = d->folders.mountpoint,
 	    .hold = true,
 	    .changed = notify_changed,
 	    .appeared = notify_appeared,

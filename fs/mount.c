@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,17 +25,6 @@ char *mount_options(const char *options)
 {
 	return xasprintf("-ofsname=rackfs,subtype=rackfs%s%s",
 	    options && *options ? "," : "", options ? options : "");
-}
-
-/* Asks no daemon: there is none yet. */
-static int find_device(const char *path, uint64_t *ret)
-{
-	struct statx st;
-
-	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, 0, &st) < 0)
-		return -errno;
-	*ret = makedev(st.stx_dev_major, st.stx_dev_minor);
-	return 0;
 }
 
 int mount_new(
@@ -59,7 +47,7 @@ int mount_new(
 		r = err_set(err, -EIO,
 		    "%s can't be mounted; `rackfs doctor` says what is missing",
 		    path);
-	else if ((r = find_device(path, &m->device)) < 0)
+	else if ((r = path_device(path, &m->device)) < 0)
 		err_errno(err, r, "%s", path);
 	if (r < 0) {
 		mount_free(m);

@@ -188,6 +188,40 @@ static char *data_dir(void)
 	return xstrdup(RACKFS_DATA_DIR);
 }
 
+/* --- the mount point --- */
+
+/* What lies below it is hidden by the mount, and a daemon that looks there
+ * asks itself. */
+static int check_beside(
+    const char *mountpoint, const char *what, const char *dir, struct err *err)
+{
+	size_t len = STREQ(mountpoint, "/") ? 0 : strlen(mountpoint);
+
+	if (strncmp(dir, mountpoint, len) != 0 ||
+	    (dir[len] != '\0' && dir[len] != '/'))
+		return 0;
+	return err_set(err, -EINVAL,
+	    "%s: the %s %s is in it and would be hidden; mount elsewhere, or "
+	    "give another one",
+	    mountpoint, what, dir);
+}
+
+static int check_hides_nothing(const struct folders *f, struct err *err)
+{
+	_cleanup_free_ char *program = realpath("/proc/self/exe", NULL);
+	_cleanup_free_ char *data = realpath(f->data, NULL);
+	int r = check_beside(f->mountpoint, "--state-dir", f->state, err);
+
+	if (r == 0)
+		r = check_beside(
+		    f->mountpoint, "--runtime-dir", f->runtime, err);
+	if (r == 0 && program)
+		r = check_beside(f->mountpoint, "program", program, err);
+	if (r == 0 && data)
+		r = check_beside(f->mountpoint, "data folder", data, err);
+	return r;
+}
+
 /* --- all of it --- */
 
 static int open_both(struct folders *f, const char *state_dir,
@@ -257,9 +291,10 @@ int folders_mountpoint(struct folders *f, const char *path, struct err *err)
 	r = mount_take_over(full, err);
 	if (r == 0 && (stat(full, &st) < 0 || !S_ISDIR(st.st_mode)))
 		r = err_set(err, -ENOTDIR, "%s is no folder to mount on", full);
-	if (r == 0)
-		f->mountpoint = TAKE_PTR(full);
-	return r;
+	if (r < 0)
+		return r;
+	f->mountpoint = TAKE_PTR(full);
+	return check_hides_nothing(f, err);
 }
 
 int folders_adopt(const char *state, const char *runtime,

@@ -58,6 +58,7 @@ struct cluster_options {
 	struct loop *loop;
 	const char *state_dir, *runtime_dir; /* absolute, exist, 0700 */
 	const char *data_dir;                /* scripts and files of rackfs */
+	const char *mountpoint; /* of the tree, or NULL; never looked into */
 	/* Looks at what runs, and leaves it so until cluster_go(): what users
 	 * have written to an earlier daemon is told to this one first. */
 	bool hold;

@@ -114,6 +114,12 @@ int file_replace_synced(
 int sync_folder_of(const char *path);
 int write_all(int fd, const void *data, size_t len);
 int mkdir_p(const char *path, mode_t mode);
+/* The device number of the file system that holds what is at path (a link is
+ * not followed); asks no server of it. */
+int path_device(const char *path, uint64_t *ret);
+/* Does path (absolute) lead to or through that file system?  It is not
+ * entered. */
+bool path_enters(const char *path, uint64_t device);
 /* Removes a tree below dirfd; a missing one is no error. */
 int remove_tree(int dirfd, const char *path);
 

@@ -90,6 +90,8 @@ static int check_node(struct parsed *p, const char *text, struct err *err)
 	if (r == 0)
 		r = claims_check(n, p->claims, err);
 	if (r == 0)
+		r = host_paths_of_node(n->o.c, p->spec.node, err);
+	if (r == 0)
 		r = install_check(n, p->spec.node, err);
 	if (r == 0)
 		r = after_check(n, p->spec.node, NULL, err);
@@ -257,6 +259,8 @@ static int check_default(
 	if (r == 0)
 		r = check_disk(n, s, err);
 	if (r == 0)
+		r = host_paths_of_node(n->o.c, s, err);
+	if (r == 0)
 		r = install_check(n, s, err);
 	if (r == 0 && n->meta.power == POWER_UP && n->spec &&
 	    !STREQ(s->driver, n->spec->driver))
@@ -353,6 +357,8 @@ int document_check(struct object *o, const char *text, size_t len,
 		break;
 	case OBJECT_IMAGE:
 		r = image_spec_parse(text, &p->spec.image, err);
+		if (r == 0)
+			r = host_paths_of_image(o->c, p->spec.image, err);
 		break;
 	case OBJECT_CLUSTER:
 		r = check_cluster(p, text, err);

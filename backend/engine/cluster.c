@@ -10,14 +10,6 @@
 #include <unistd.h>
 #include "engine/engine.h"
 
-char *host_path(struct cluster *c, const char *path)
-{
-	if (!path)
-		return NULL;
-	return path[0] == '/' ? xstrdup(path)
-			      : xasprintf("%s/%s", c->cwd, path);
-}
-
 /* --- making --- */
 
 struct object *object_new(
@@ -380,6 +372,8 @@ void cluster_free(struct cluster *c)
 	if (c->events_fd >= 0)
 		close(c->events_fd);
 	cluster_spec_free(c->spec);
+	loop_source_free(c->events_timer);
+	buf_done(&c->events_waiting);
 	buf_done(&c->hosts);
 	buf_done(&c->effective);
 	free(c->event_offsets);

@@ -307,7 +307,9 @@ struct cluster {
 	struct buf effective; /* of the last object_effective() */
 	int events_fd;
 	uint64_t seq, events_size, events_oldest;
-	uint64_t *event_offsets; /* ring of EVENTS_KEPT */
+	uint64_t *event_offsets;   /* ring of EVENTS_KEPT */
+	struct buf events_waiting; /* for room on the disk */
+	struct loop_source *events_timer;
 	bool loading;
 	bool held; /* cluster_go() was not called yet */
 	bool tls_wanted;
@@ -356,8 +358,14 @@ void object_forget(struct object *o); /* takes it */
 int object_env_open(struct object *o, struct driver_env **ret, struct err *err);
 void object_env_close(struct driver_env *env); /* NULL is legal */
 
-/* cluster.c */
+/* host_path.c */
 char *host_path(struct cluster *c, const char *path); /* absolute; owned */
+int host_paths_of_node(
+    struct cluster *c, const struct node_spec *s, struct err *err);
+int host_paths_of_image(
+    struct cluster *c, const struct image_spec *s, struct err *err);
+
+/* cluster.c */
 struct object *object_new(
     struct cluster *c, enum object_kind kind, const char *name);
 void object_free(struct object *o);

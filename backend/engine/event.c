@@ -13,6 +13,10 @@
 #include "engine/engine.h"
 #include "log.h"
 
+/* While the disk is full. */
+#define EVENTS_WAITING_MAX MIB
+#define EVENTS_RETRY       USEC_PER_SEC
+
 /* What a change of an object is for the files of the whole cluster. */
 static unsigned for_all(const struct object *o, unsigned aspects)
 {
@@ -85,9 +89,9 @@ static void give_back(int fd, uint64_t from, uint64_t to)
 
 /* --- events --- */
 
-static void event_line_start(struct cluster *c, uint64_t offset)
+static void event_line_start(struct cluster *c, uint64_t seq, uint64_t offset)
 {
-	c->event_offsets[c->seq % EVENTS_KEPT] = offset;
+	c->event_offsets[seq % EVENTS_KEPT] = offset;
 }
 
 /* Finds the sequence number in a line that begins with {"seq":N. */
@@ -135,8 +139,8 @@ static int events_scan(struct cluster *c, struct err *err)
 			break;
 		if (seq) {
 			c->seq = seq;
-			event_line_start(
-			    c, (uint64_t)data + (uint64_t)(line - text.data));
+			event_line_start(c, seq,
+			    (uint64_t)data + (uint64_t)(line - text.data));
 		}
 		line = nl + 1;
 	}
@@ -147,6 +151,74 @@ static int events_scan(struct cluster *c, struct err *err)
 	return 0;
 }
 
+static bool event_write(struct cluster *c, const char *line, size_t len)
+{
+	uint64_t seq = line_seq(line);
+	ssize_t n = pwrite(c->events_fd, line, len, (off_t)c->events_size);
+
+	if (n != (ssize_t)len) {
+		if (n >= 0)
+			errno = ENOSPC;
+		if (n > 0 && ftruncate(c->events_fd, (off_t)c->events_size) < 0)
+			log_warn("half an event is in the file of events");
+		return false;
+	}
+	/* The slot of this line is that of the line EVENTS_KEPT before. */
+	if (seq > EVENTS_KEPT && seq % 1000 == 0) {
+		uint64_t oldest = c->event_offsets[(seq + 1) % EVENTS_KEPT];
+
+		if (oldest > c->events_oldest) {
+			give_back(c->events_fd, 0, oldest);
+			c->events_oldest = oldest;
+		}
+	}
+	event_line_start(c, seq, c->events_size);
+	c->events_size += len;
+	touch(&c->o, ASPECT_EVENTS);
+	return true;
+}
+
+/* Lines that a full disk did not take, in order, before any later one. */
+static void write_waiting(void *cluster)
+{
+	struct cluster *c = cluster;
+	struct buf *b = &c->events_waiting;
+	size_t done = 0;
+
+	while (done < b->len) {
+		char *line = b->data + done;
+		char *end = memchr(line, '\n', b->len - done);
+		size_t len = (size_t)(end - line) + 1;
+
+		if (!event_write(c, line, len))
+			break;
+		done += len;
+	}
+	memmove(b->data, b->data + done, b->len - done);
+	b->len -= done;
+	if (b->len)
+		loop_timer_set(
+		    c->events_timer, loop_now(c->loop) + EVENTS_RETRY);
+	else
+		log_notice("events can be written again");
+}
+
+static void event_wait(struct cluster *c, const struct buf *line)
+{
+	struct buf *b = &c->events_waiting;
+
+	if (b->len == 0) {
+		log_error("events can't be written: %s; they are kept in "
+			  "memory until there is room in %s",
+		    strerror(errno), c->state_dir);
+		loop_timer_set(
+		    c->events_timer, loop_now(c->loop) + EVENTS_RETRY);
+	}
+	/* Beyond that the gap in the numbers tells. */
+	if (b->len + line->len <= EVENTS_WAITING_MAX)
+		buf_append(b, line->data, line->len);
+}
+
 int events_open(struct cluster *c, struct err *err)
 {
 	_cleanup_free_ char *path = xasprintf("%s/events.jsonl", c->state_dir);
@@ -155,32 +227,11 @@ int events_open(struct cluster *c, struct err *err)
 	if (c->events_fd < 0)
 		return err_errno(err, -errno, "can't open %s", path);
 	c->event_offsets = xcalloc(EVENTS_KEPT, sizeof(*c->event_offsets));
+	int r = loop_add_timer(
+	    c->loop, USEC_NEVER, write_waiting, c, &c->events_timer);
+	if (r < 0)
+		return err_errno(err, r, "the event loop");
 	return events_scan(c, err);
-}
-
-static void event_write(struct cluster *c, const struct buf *line)
-{
-	ssize_t n =
-	    pwrite(c->events_fd, line->data, line->len, (off_t)c->events_size);
-
-	if (n != (ssize_t)line->len) {
-		log_error("can't write an event: %s",
-		    n < 0 ? strerror(errno) : "the file system is full");
-		c->seq--;
-		return;
-	}
-	/* The slot of this line is that of the line EVENTS_KEPT before. */
-	if (c->seq > EVENTS_KEPT && c->seq % 1000 == 0) {
-		uint64_t oldest = c->event_offsets[(c->seq + 1) % EVENTS_KEPT];
-
-		if (oldest > c->events_oldest) {
-			give_back(c->events_fd, 0, oldest);
-			c->events_oldest = oldest;
-		}
-	}
-	event_line_start(c, c->events_size);
-	c->events_size += line->len;
-	touch(&c->o, ASPECT_EVENTS);
 }
 
 static void member(struct buf *b, const char *key, const char *value)
@@ -220,7 +271,8 @@ void event(struct object *o, const char *change, const char *from,
 		member(&b, "why", buf_str(&why));
 	}
 	buf_puts(&b, "}\n");
-	event_write(c, &b);
+	if (c->events_waiting.len || !event_write(c, b.data, b.len))
+		event_wait(c, &b);
 }
 
 /* --- log --- */
