@@ -155,7 +155,7 @@ void notify_vanishing(struct object *o, void *session)
 		if (file_owner(&files[i]) != kind)
 			continue;
 		orphan(s, &files[i], o);
-		tombstone_lift(s->tombstones, inode_number(&files[i], o));
+		tombstone_forget(s->tombstones, inode_number(&files[i], o));
 		scratch_forget(s->scratches, inode_number(&files[i], o));
 	}
 	directories_changed(s, o, false);

@@ -143,6 +143,11 @@ struct scratch *scratch_find(
 	return s;
 }
 
+void scratch_touch(struct scratches *t, uint64_t directory)
+{
+	directory_get(t, directory)->changed = now_real();
+}
+
 uint64_t scratch_changed(const struct scratches *t, uint64_t directory)
 {
 	const struct directory *d = table_get(t->directories, directory);

@@ -69,6 +69,8 @@ struct scratch *scratch_find(
 /* The one after a number, NULL at the end. */
 struct scratch *scratch_next(
     const struct scratches *t, uint64_t directory, uint64_t number);
+/* A name of the tree itself has gone or come back there. */
+void scratch_touch(struct scratches *t, uint64_t directory);
 /* When its names last changed, CLOCK_REALTIME usec; 0: never. */
 uint64_t scratch_changed(const struct scratches *t, uint64_t directory);
 /* The directory goes. */

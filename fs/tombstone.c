@@ -6,6 +6,7 @@
 #include <errno.h>
 #include "fs/kept.h"
 #include "fs/notify.h"
+#include "fs/scratch.h"
 #include "fs/session.h"
 #include "fs/tombstone.h"
 
@@ -59,6 +60,17 @@ static struct kept *take(struct tombstones *t, struct tombstone *x)
 	return k;
 }
 
+/* A name less, or one more, is a change of its directory. */
+static void touch_directory(struct tombstones *t, uint64_t inode)
+{
+	struct session *s = t->session;
+	struct named n;
+
+	if (inode_resolve(s->cluster, inode, &n) == 0)
+		scratch_touch(s->scratches,
+		    inode_number(file_of_place(n.file->place), n.object));
+}
+
 void tombstone_set(struct tombstones *t, uint64_t inode)
 {
 	struct state state = {.until = now_mono() + TOMBSTONE_USEC};
@@ -70,14 +82,23 @@ void tombstone_set(struct tombstones *t, uint64_t inode)
 	if (k && kept_reserve(k, KEPT_TOMBSTONE, 0) == 0)
 		kept_set(k, &state, sizeof(state), 0);
 	put(t, inode, state.until, k);
+	touch_directory(t, inode);
 }
 
-void tombstone_lift(struct tombstones *t, uint64_t inode)
+void tombstone_forget(struct tombstones *t, uint64_t inode)
 {
 	struct tombstone *x = table_get(t->by_inode, inode);
 
 	if (x)
 		kept_forget(take(t, x));
+}
+
+void tombstone_lift(struct tombstones *t, uint64_t inode)
+{
+	if (!tombstone_covers(t, inode))
+		return;
+	tombstone_forget(t, inode);
+	touch_directory(t, inode);
 }
 
 bool tombstone_covers(const struct tombstones *t, uint64_t inode)

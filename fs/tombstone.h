@@ -24,6 +24,8 @@ void tombstones_free(struct tombstones *t);
 void tombstone_set(struct tombstones *t, uint64_t inode);
 /* It is back; nobody is told. */
 void tombstone_lift(struct tombstones *t, uint64_t inode);
+/* The same for one whose directory goes. */
+void tombstone_forget(struct tombstones *t, uint64_t inode);
 bool tombstone_covers(const struct tombstones *t, uint64_t inode);
 
 /* At a start.  false: it is none. */

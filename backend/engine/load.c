@@ -48,12 +48,27 @@ static void clear_drafts(const char *dir)
 		closedir(d);
 }
 
+/* What has not changed while no daemon lived keeps its time. */
+static void load_mtime(struct object *o, const char *path, unsigned aspects)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return;
+	for (unsigned i = 0; i < ASPECT_BITS; i++) {
+		if (aspects & 1u << i)
+			o->changed_at[i] =
+			    (uint64_t)st.st_mtim.tv_sec * USEC_PER_SEC +
+			    (uint64_t)st.st_mtim.tv_nsec / 1000;
+	}
+}
+
 static int load_document(struct object *o, const char *dir, struct err *err)
 {
 	_cleanup_free_ char *path = xasprintf("%s/spec", dir);
+	_cleanup_free_ char *log = xasprintf("%s/log", dir);
 	_cleanup_buf_ struct buf text = {0};
 	struct parsed *p = NULL;
-	struct stat st;
 	int r = file_read(AT_FDCWD, path, SPEC_MAX, &text);
 
 	if (r == -ENOENT)
@@ -76,9 +91,8 @@ static int load_document(struct object *o, const char *dir, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	if (stat(path, &st) == 0)
-		o->changed_at[0] = (uint64_t)st.st_mtim.tv_sec * USEC_PER_SEC +
-				   (uint64_t)st.st_mtim.tv_nsec / 1000;
+	load_mtime(o, path, ASPECT_SPEC | ASPECT_DISK);
+	load_mtime(o, log, ASPECT_LOG);
 	size_t len = text.len;
 	document_force(o, p, buf_take(&text), len);
 	return 0;
