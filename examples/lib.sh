@@ -50,12 +50,13 @@ machines() {
 picture() {
 	local node state stage image='' of
 	for node in "$cluster"/nodes/*/; do
+		[ -e "$node" ] || continue # there is none yet
 		state=$(cat "$node/state")
-		stage=$(awk '$2 == "running" { $2 = ""; $3 = ""; print }' \
+		stage=$(awk '$2 == "running" { $2 = $3 = ""; gsub(/ +/, " "); print }' \
 			"$node/progress")
 		case $stage in
 		image*) image=$stage ;;
-		*) echo "$(basename "$node"): $state $stage" ;;
+		*) echo "$(basename "$node"): $state${stage:+, $stage}" ;;
 		esac
 	done
 	[ -n "$image" ] || return
@@ -94,10 +95,15 @@ watched() {
 }
 # up.sh of an example, with what went wrong.
 bring_up() {
+	local of
 	watched "$1" $cluster && return
 	say "It failed:"
 	cat .rackfs/output
-	tail -n +1 $cluster/error $cluster/nodes/*/error $cluster/images/*/error
+	for of in $cluster/error $cluster/{nodes,networks,images}/*/error; do
+		[ ! -s "$of" ] || { echo "==> $of <==" && cat "$of"; }
+	done
+	say "What the machines were told and said: $cluster/nodes/*/{log,console}."
+	say "Mend that, then \`$again\` goes on; \`$again-stop\` ends all."
 	return 1
 }
 show() { # show NODE COMMAND: as a user would type it

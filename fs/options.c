@@ -28,8 +28,23 @@ static int set_runtime_dir(
 	return 0;
 }
 
+/* What libfuse takes and then does not let the daemon serve. */
+static bool has_max_read(const char *list)
+{
+	for (; list; list = strchr(list, ',')) {
+		list += *list == ',';
+		if (strncmp(list, "max_read=", strlen("max_read=")) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int add_fuse(struct options *o, const char *value, struct err *err)
 {
+	if (has_max_read(value))
+		return err_set(err, -EINVAL,
+		    "-o %s: rackfs chooses max_read itself; leave it out",
+		    value);
 	char *joined =
 	    o->fuse ? xasprintf("%s,%s", o->fuse, value) : xstrdup(value);
 

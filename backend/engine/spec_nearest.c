@@ -10,7 +10,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define WORD_MAX 48 /* characters of a key that are compared */
+#define SHORT_MIN 3  /* letters of a beginning that says something */
+#define WORD_MAX  48 /* characters of a key that are compared */
 
 /* Optimal string alignment: insert, delete, change, swap neighbours; without
  * regard to case. */
@@ -53,7 +54,13 @@ struct nearest {
 static void consider(struct nearest *n, const char *parent,
     const struct spec_key *key, unsigned more)
 {
-	unsigned d = distance(n->key, key->name) + more;
+	size_t len = strlen(n->key);
+	unsigned d = distance(n->key, key->name);
+	/* What was cut short is as near as a slip of one letter. */
+	if (d > 1 && len >= SHORT_MIN &&
+	    strncasecmp(n->key, key->name, len) == 0)
+		d = 1;
+	d += more;
 	if (d >= n->best)
 		return;
 	n->best = d;

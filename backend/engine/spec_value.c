@@ -201,14 +201,17 @@ void format_size(uint64_t bytes, char out[24])
 void format_usec(uint64_t usec, char out[24])
 {
 	uint64_t ms = usec / USEC_PER_MSEC;
+
 	if (usec % USEC_PER_MSEC)
 		snprintf(out, 24, "%" PRIu64 "us", usec);
 	else if (ms % 1000)
 		snprintf(out, 24, "%" PRIu64 "ms", ms);
 	else if (ms % 60000 || ms < 120000)
 		snprintf(out, 24, "%" PRIu64 "s", ms / 1000);
-	else
+	else if (ms % 3600000)
 		snprintf(out, 24, "%" PRIu64 "m", ms / 60000);
+	else
+		snprintf(out, 24, "%" PRIu64 "h", ms / 3600000);
 }
 
 /* --- addresses --- */
@@ -334,6 +337,8 @@ struct spec_shown spec_show_json(const json_t *v)
 	case JSON_REAL:
 		snprintf(r.text, sizeof(r.text), "the number %.15g",
 		    json_real_value(v));
+		if (!strpbrk(r.text + strlen("the number "), ".en"))
+			strcat(r.text, ".0");
 		return r;
 	case JSON_TRUE:
 		return (struct spec_shown){"true"};

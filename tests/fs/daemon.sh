@@ -74,6 +74,12 @@ is "without a mount point it says how" "$(($? != 0))" 1
 like "... with the usage" "$out" MOUNTPOINT
 out=$("$RACKFS" --log-level loud "$M" 2>&1)
 is "an unknown level is refused" "$(($? != 0))" 1
+for option in nonsense max_read=4096 noatime,max_read=131072; do
+	out=$(timeout 20 "$RACKFS" -o $option --state-dir "$S" \
+		--runtime-dir "$R" "$M" 2>&1)
+	is "-o $option is refused" "$(($? != 0))" 1
+	like "and named" "$out" "${option#*,}"
+done
 echo file >"$T/file"
 out=$(timeout 20 "$RACKFS" --state-dir "$S" --runtime-dir "$R" "$T/file" 2>&1)
 is "a file is no mount point" "$(($? != 0))" 1
