@@ -81,11 +81,13 @@ struct plan_observed {
 	enum machine_state machine;
 	uint64_t launch, started, last_output; /* as machine_look */
 	bool marked;
+	const char *image, *system, *network; /* what a wait for them says */
 	bool image_ready, image_failed;
 	bool system_ready, system_failed; /* the image to install */
-	/* Nodes that come before it are wanted up and not there yet, or have
-	 * failed; ones that come after it still run. */
-	bool before_pending, before_failed, after_running;
+	/* A node that comes before it is wanted up and not there yet; one that
+	 * comes after it still runs.  NULL: none. */
+	const char *before_pending, *after_running;
+	bool before_failed;
 	bool from_disk; /* this run was started from the disk */
 	bool was_up;    /* this run was up once */
 	bool networks_up, networks_failed;
@@ -117,16 +119,18 @@ struct plan_history {
 
 #define RESTARTS_MAX 5
 
+#define PLAN_WAITING_MAX 96 /* the name of an object, and what of it */
+
 struct plan {
 	enum step step;
-	enum stage stage;        /* that it is about; STAGES: none */
-	enum setup_part part;    /* of STEP_SETUP */
-	bool offline;            /* ... below the root of the disk */
-	enum node_state state;   /* the word that users read */
-	bool settled;            /* nothing to do and nothing awaited */
-	const char *why;         /* static, for people; "" when nothing */
-	const char *waiting_for; /* static; "" when for nothing */
-	uint64_t wake_at;        /* look again then; USEC_NEVER: no need */
+	enum stage stage;      /* that it is about; STAGES: none */
+	enum setup_part part;  /* of STEP_SETUP */
+	bool offline;          /* ... below the root of the disk */
+	enum node_state state; /* the word that users read */
+	bool settled;          /* nothing to do and nothing awaited */
+	const char *why;       /* static, for people; "" when nothing */
+	char waiting_for[PLAN_WAITING_MAX]; /* "" when for nothing */
+	uint64_t wake_at; /* look again then; USEC_NEVER: no need */
 	enum fail fail;
 };
 

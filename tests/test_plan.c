@@ -322,26 +322,27 @@ static const struct row rows[] = {
 
     /* --- order between nodes --- */
     {"who comes before is waited for", {UP},
-	{.machine = MACHINE_NONE, READY, .before_pending = true}, {0}, 30 * S,
-	STEP_NONE, STATE_STARTING, false},
+	{.machine = MACHINE_NONE, READY, .before_pending = "node09"}, {0},
+	30 * S, STEP_NONE, STATE_STARTING, false},
     {"before images and networks are seen to", {UP},
-	{.machine = MACHINE_NONE, .before_pending = true}, {0}, 30 * S,
+	{.machine = MACHINE_NONE, .before_pending = "node09"}, {0}, 30 * S,
 	STEP_NONE, STATE_STARTING, false},
     {"one of them failed", {UP},
 	{.machine = MACHINE_NONE,
 	    READY,
-	    .before_pending = true,
+	    .before_pending = "node09",
 	    .before_failed = true},
 	{0}, 30 * S, STEP_FAIL, STATE_STARTING, false, 0, FAIL_AFTER},
     {"one that runs is not touched", {UP},
-	{SSH, .before_pending = true, .before_failed = true}, {0}, 30 * S,
+	{SSH, .before_pending = "node09", .before_failed = true}, {0}, 30 * S,
 	STEP_NONE, STATE_UP, true},
     {"down: who comes after goes first",
 	{.power = POWER_DOWN, .stop_timeout = 30 * S},
-	{SSH, .after_running = true}, {0}, 30 * S, STEP_NONE, STATE_STOPPING,
-	false},
-    {"off waits for nobody", {.power = POWER_OFF}, {SSH, .after_running = true},
-	{0}, 30 * S, STEP_KILL, STATE_STOPPING, false},
+	{SSH, .after_running = "node09"}, {0}, 30 * S, STEP_NONE,
+	STATE_STOPPING, false},
+    {"off waits for nobody", {.power = POWER_OFF},
+	{SSH, .after_running = "node09"}, {0}, 30 * S, STEP_KILL,
+	STATE_STOPPING, false},
 };
 
 static void check_row(const struct row *r)
@@ -411,9 +412,9 @@ static void settled_means_nothing_to_do(void)
 		d.repair = BIT;
 		o.system_ready = BIT;
 		o.system_failed = BIT;
-		o.before_pending = BIT && BIT;
+		o.before_pending = BIT && BIT ? "node09" : NULL;
 		o.before_failed = BIT && BIT;
-		o.after_running = BIT && BIT;
+		o.after_running = BIT && BIT ? "node09" : NULL;
 		o.from_disk = BIT;
 		o.was_up = BIT;
 		o.installed = BIT ? YES : NO;

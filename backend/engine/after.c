@@ -123,7 +123,7 @@ void after_observe(struct node *n, struct plan_observed *ret)
 		struct node *other = find_node(n, n->spec->after[i]);
 
 		if (other && other->meta.power == POWER_UP && !is_up(other))
-			ret->before_pending = true;
+			ret->before_pending = other->o.name;
 	}
 	if (!c->n_after || n->meta.power == POWER_UP ||
 	    n->machine_look.state != MACHINE_RUNNING)
@@ -134,7 +134,7 @@ void after_observe(struct node *n, struct plan_observed *ret)
 		if (other != n && names(other, n) &&
 		    other->meta.power != POWER_UP && !other->tried.failed &&
 		    other->machine_look.state == MACHINE_RUNNING)
-			ret->after_running = true;
+			ret->after_running = other->o.name;
 	}
 }
 

@@ -81,6 +81,8 @@ static struct plan_observed observed(struct node *n)
 	    /* A console that printed much has given the mark back: one that
 	     * was up has booted. */
 	    .marked = l->marked || (l->launch && l->launch == n->up_launch),
+	    .image = n->spec->boot_image,
+	    .system = n->spec->install.image,
 	    .image_ready = img && img->state == IMAGE_READY,
 	    .image_failed = img && img->state == IMAGE_FAILED,
 	    .networks_up = true,
@@ -111,8 +113,10 @@ static struct plan_observed observed(struct node *n)
 	for (size_t i = 0; i < n->n_nics; i++) {
 		enum network_state s = network_word(n->nics[i].network);
 
-		if (s != NET_UP)
+		if (s != NET_UP) {
 			o.networks_up = false;
+			o.network = n->nics[i].network->o.name;
+		}
 		if (s == NET_FAILED)
 			o.networks_failed = true;
 	}
@@ -169,11 +173,12 @@ static void plan_changed(struct node *n, const struct plan *old)
 	}
 	if (settled_was != p->settled)
 		touch(&n->o, ASPECT_SETTLED | ASPECT_OBSERVED);
-	if (old->why != p->why || old->waiting_for != p->waiting_for ||
+	if (old->why != p->why || !STREQ(old->waiting_for, p->waiting_for) ||
 	    old->wake_at != p->wake_at)
 		touch(&n->o, ASPECT_OBSERVED);
 	if (old->step != p->step || old->why != p->why ||
-	    old->waiting_for != p->waiting_for || settled_was != p->settled)
+	    !STREQ(old->waiting_for, p->waiting_for) ||
+	    settled_was != p->settled)
 		touch(&n->o.c->o, ASPECT_PLAN);
 }
 

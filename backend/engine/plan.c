@@ -7,6 +7,8 @@
  * plan_up() is the order of the stages.
  */
 #include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include "plan.h"
 
 static const char *const step_names[] = {
@@ -59,6 +61,15 @@ static uint64_t later(uint64_t from, uint64_t by)
 	return from > USEC_NEVER - by ? USEC_NEVER : from + by;
 }
 
+static void PRINTF(2, 3) wait_for(struct plan *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(p->waiting_for, sizeof(p->waiting_for), fmt, ap);
+	va_end(ap);
+}
+
 /* The step does something now; the word is that of its stage. */
 static bool act(
     struct plan *p, enum step step, enum stage stage, const char *why)
@@ -66,7 +77,7 @@ static bool act(
 	p->step = step;
 	p->stage = stage;
 	p->why = why;
-	p->waiting_for = "";
+	p->waiting_for[0] = '\0';
 	if (stage < STAGES)
 		p->state = stage_shows(stage);
 	return true;
@@ -77,7 +88,7 @@ static bool await(
     struct plan *p, enum stage stage, const char *what, uint64_t wake_at)
 {
 	act(p, STEP_NONE, stage, "");
-	p->waiting_for = what;
+	wait_for(p, "%s", what);
 	p->wake_at = wake_at;
 	return true;
 }
@@ -106,7 +117,7 @@ static void plan_stop(struct plan *p, const struct input *in, bool hard)
 		p->step = STEP_KILL;
 		p->why = "stop_timeout is over: the plug is pulled";
 	} else {
-		p->waiting_for = "the guest to power off";
+		wait_for(p, "the guest to power off");
 		p->wake_at = deadline;
 	}
 }
@@ -119,8 +130,7 @@ static void plan_down(struct plan *p, const struct input *in)
 		if (p->step == STEP_POWEROFF && in->o->after_running) {
 			p->step = STEP_NONE;
 			p->why = "";
-			p->waiting_for =
-			    "the nodes that come after it to be down";
+			wait_for(p, "%s to be down", in->o->after_running);
 		}
 		return;
 	}
@@ -155,14 +165,15 @@ static bool to_install(const struct input *in)
 	       in->d->from != BOOT_DISK;
 }
 
-static bool image_step(struct plan *p, bool ready, bool failed)
+static bool image_step(
+    struct plan *p, const char *name, bool ready, bool failed)
 {
 	if (ready)
 		return false;
 	if (failed)
 		return fail(p, STAGE_IMAGE, FAIL_IMAGE);
 	act(p, STEP_IMAGE, STAGE_IMAGE, "the image is made ready");
-	p->waiting_for = "the image";
+	wait_for(p, "the image %s", name);
 	return true;
 }
 
@@ -170,10 +181,12 @@ static bool plan_image(struct plan *p, const struct input *in)
 {
 	bool boot = boots_disk(in) ? in->d->image_disk : in->d->image;
 
-	if (boot && image_step(p, in->o->image_ready, in->o->image_failed))
+	if (boot && image_step(p, in->o->image, in->o->image_ready,
+			in->o->image_failed))
 		return true;
 	return to_install(in) && in->d->image &&
-	       image_step(p, in->o->system_ready, in->o->system_failed);
+	       image_step(
+		   p, in->o->system, in->o->system_ready, in->o->system_failed);
 }
 
 static bool plan_network(struct plan *p, const struct input *in)
@@ -183,7 +196,7 @@ static bool plan_network(struct plan *p, const struct input *in)
 	if (in->o->networks_failed)
 		return fail(p, STAGE_NETWORK, FAIL_NETWORK);
 	act(p, STEP_NETWORK, STAGE_NETWORK, "the network is started");
-	p->waiting_for = "the network";
+	wait_for(p, "the network %s", in->o->network);
 	return true;
 }
 
@@ -196,9 +209,11 @@ static bool plan_start(struct plan *p, const struct input *in)
 		    "the content of the disk is thrown away");
 	if (in->o->before_failed)
 		return fail(p, STAGE_MACHINE, FAIL_AFTER);
-	if (in->o->before_pending)
-		return await(p, STAGE_MACHINE,
-		    "the nodes that it comes after to be up", USEC_NEVER);
+	if (in->o->before_pending) {
+		await(p, STAGE_MACHINE, "", USEC_NEVER);
+		wait_for(p, "%s to be up", in->o->before_pending);
+		return true;
+	}
 	if (plan_image(p, in) || plan_network(p, in))
 		return true;
 	if (in->d->from == BOOT_DISK && in->o->installed != YES &&
@@ -252,7 +267,7 @@ static bool plan_ssh(struct plan *p, const struct input *in)
 		if (in->now >= deadline)
 			return fail(p, STAGE_SSH, FAIL_SSH);
 		act(p, STEP_CONNECT, STAGE_SSH, "SSH is tried");
-		p->waiting_for = "SSH to answer";
+		wait_for(p, "SSH to answer");
 		p->wake_at = deadline;
 		return true;
 	}
@@ -428,7 +443,6 @@ struct plan plan_next(const struct plan_desired *d,
 	    .stage = STAGES,
 	    .state = STATE_DOWN,
 	    .why = "",
-	    .waiting_for = "",
 	    .wake_at = USEC_NEVER,
 	};
 

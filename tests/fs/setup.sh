@@ -225,7 +225,7 @@ like "and named" "$(cat nodes/node02/error)" 'node04.*node02|node02.*node04'
 refused "a node that is not there" ENOENT append nodes/node02/spec <<<'{"after":["none"]}'
 before=$(seq)
 echo up >state
-like "who comes after waits" "$(cat plan)" '^node04 +machine +waits for the nodes that it comes after'
+like "who comes after waits" "$(cat plan)" '^node04 +machine +waits for node03 to be up'
 is "all are up" "$(settle)" up
 is "in their order" "$(words "$before" up node02 node03 node04)" \
 	"node02 node03 node04 "
