@@ -25,6 +25,9 @@ static const char copy_script[] =
     "root=$0 digest=$1 size=$2 options=$3 serial=$4\n"
     "own=$root" INSTALL_MARKS " view=/run/rackfs-view list=/run/rackfs-list\n"
     "fail() { echo \"$*\" >&2; exit 1; }\n"
+    /* It goes on when nobody listens any more: whoever comes next waits for
+     * the lock, and finds what was copied. */
+    "trap '' PIPE\n"
     /* All of a folder but one name. */
     "clear() {\n"
     "	[ ! -L \"$1\" ] || return\n"

@@ -15,7 +15,8 @@
 
 #include "drivers/install_guest.h"
 
-#define LOOK_TIMEOUT (110 * USEC_PER_SEC)
+/* A copy that outlived its daemon is waited for. */
+#define LOOK_TIMEOUT (1800 * USEC_PER_SEC)
 #define SEAL_TIMEOUT (1800 * USEC_PER_SEC)
 
 void install_log(struct install *in, const char *text)

@@ -47,6 +47,14 @@ struct plan_desired node_desired(const struct node *n)
 	return d;
 }
 
+/* What is under way in the installer goes through its management NIC: the
+ * networks, which are mended by themselves, do not break it off. */
+static bool without_networks(const struct node *n)
+{
+	return n->doing == STEP_INSTALL || n->doing == STEP_SEAL ||
+	       (n->doing == STEP_SETUP && n->doing_offline);
+}
+
 static bool node_fits(struct node *n)
 {
 	const struct machine_look *l = &n->machine_look;
@@ -58,7 +66,7 @@ static bool node_fits(struct node *n)
 	if (n->driver->virtual || l->state != MACHINE_RUNNING)
 		return true;
 	count = MIN(slice_nics(n, nics), l->n_nics);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && !without_networks(n); i++) {
 		if (l->nics[i].link != nics[i].link)
 			return false;
 		if (nics[i].endpoint &&
@@ -113,7 +121,7 @@ static struct plan_observed observed(struct node *n)
 	for (size_t i = 0; i < n->n_nics; i++) {
 		enum network_state s = network_word(n->nics[i].network);
 
-		if (s != NET_UP) {
+		if (s != NET_UP && !without_networks(n)) {
 			o.networks_up = false;
 			o.network = n->nics[i].network->o.name;
 		}

@@ -232,8 +232,10 @@ static enum stage stage_of(const struct node *n, enum step step)
 	}
 }
 
-static bool needs_machine(enum step step)
+static bool needs_machine(const struct node *n, enum step step)
 {
+	if (step == STEP_INSTALL)
+		return node_install_way(n) == INSTALL_GUEST;
 	return step == STEP_APPLY || step == STEP_CONNECT ||
 	       step == STEP_CONFIGURE || step == STEP_DISK_LOOK ||
 	       step == STEP_PARTITION || step == STEP_KILL ||
@@ -279,7 +281,7 @@ void step_ended(struct node *n, enum step step, int code, const struct err *err)
 			if (step == STEP_START &&
 			    n->machine_look.state == MACHINE_NONE)
 				n->handled = n->machine_look.launch;
-			if (needs_machine(step))
+			if (needs_machine(n, step))
 				node_doubt(
 				    n, step, stage_of(n, step), err_text(err));
 			else
