@@ -3,6 +3,7 @@
  * The cluster: makes, removes and frees objects, and takes the engine down.
  * load.c fills it at start.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <search.h>
@@ -97,6 +98,31 @@ static int pick_number(struct object *o, struct parsed **ret, struct err *err)
 	    object_kind_name(o->kind));
 }
 
+/* What becomes a host name must not mean something else already. */
+static int check_new_name(
+    enum object_kind kind, const char *name, struct err *err)
+{
+	struct in_addr address;
+	int r = spec_check_name(object_kind_name(kind), name, err);
+
+	if (r < 0 || kind != OBJECT_NODE)
+		return r;
+	if (inet_aton(name, &address))
+		return err_set(err, -EINVAL,
+		    "node: programs read \"%s\" as the address %s; begin with "
+		    "a letter, for example node%s",
+		    name, inet_ntoa(address), name);
+	if (STREQ(name, "localhost"))
+		return err_set(err, -EINVAL,
+		    "node: localhost is what each machine calls itself; take "
+		    "another name");
+	if (STREQ(name, "host"))
+		return err_set(err, -EINVAL,
+		    "node: in `from` of a check host is this host; take "
+		    "another name");
+	return 0;
+}
+
 static int make(struct cluster *c, enum object_kind kind, const char *name,
     cluster_reply_fn reply, void *userdata, struct err *err)
 {
@@ -106,7 +132,7 @@ static int make(struct cluster *c, enum object_kind kind, const char *name,
 	struct parsed *parsed = NULL;
 	struct making *m;
 	struct object *o;
-	int r = spec_check_name(object_kind_name(kind), name, err);
+	int r = check_new_name(kind, name, err);
 
 	if (r < 0)
 		return r;

@@ -81,6 +81,12 @@ like "error says what a name is" "$(cat error)" '^refused: .*(name|label)'
 refused "a name of 63" OK mkdir "nodes/$(printf 'a%.0s' {1..63})"
 is "the refusal of mkdir went" "$(cat error)" ""
 refused "a digit first" OK mkdir nodes/9to5
+for name in 1 0x10 localhost host; do
+	refused "the node $name, which is something else" EINVAL mkdir "nodes/$name"
+	like "is told" "$(cat error)" "^refused: nodes: node: .*$name"
+	refused "a network $name" OK mkdir "networks/$name"
+	rmdir "networks/$name"
+done
 refused "one that is there" EEXIST mkdir nodes/node01
 refused "a network" OK mkdir networks/storage
 like "gets the next subnet" "$(cat networks/storage/spec networks/storage/status.json 2>/dev/null; json status.json .networks)" '10\.36\.1\.0/24|\{\}'
