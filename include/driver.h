@@ -106,6 +106,7 @@ struct machine_slice {
 	/* From disks[0]: with kernel and initrd when they are given (cmdline is
 	 * then whole), else by the firmware (direct: the BIOS). */
 	bool from_disk;
+	/* Of a run that installs: what the system it makes boots by. */
 	enum boot_firmware firmware;
 	uint16_t ssh_port; /* 127.0.0.1:ssh_port to port 22 */
 	const struct forward_spec *forwards;

@@ -217,7 +217,8 @@ int qemu_check(const struct machine_slice *s, struct err *err)
 		    "a machine takes %d NICs, %d disks and %d forwards",
 		    NICS_MAX, DISKS_MAX, FORWARDS_MAX);
 	r = check_disks(s, err);
-	if (r >= 0 && qemu_boots_uefi(s))
+	/* An installer with a kernel of its own, too: told before the work. */
+	if (r >= 0 && s->firmware == FIRMWARE_UEFI)
 		r = qemu_uefi_check(err);
 	if (r >= 0 && s->kernel)
 		r = check_file("kernel", s->kernel, err);

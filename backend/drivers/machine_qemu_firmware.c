@@ -26,9 +26,9 @@ int qemu_uefi_check(struct err *err)
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		if (access(files[i], R_OK) < 0)
-			return err_errno(err, -errno,
-			    "boot.firmware is \"uefi\", and there is no %s: "
-			    "apt-get install ovmf",
+			return err_set(err, -errno,
+			    "boot.firmware is \"uefi\", and %s can't be "
+			    "read; run: sudo apt-get install ovmf",
 			    files[i]);
 	return 0;
 }

@@ -246,9 +246,9 @@ static int seed_texts(struct node *n, struct install_texts *t, struct err *err)
 
 /* --- the slice --- */
 
-static const char *esp_mount(const struct node *n)
+static const char *esp_mount(const struct node_spec *s)
 {
-	const struct disk_spec *d = &n->spec->disk;
+	const struct disk_spec *d = &s->disk;
 
 	for (size_t i = 0; i < d->n_partitions; i++)
 		if (d->partitions[i].flags & PARTITION_ESP)
@@ -279,7 +279,7 @@ int slice_install(struct node *n, struct install_slice *ret,
 	    .image = img ? &img->look : NULL,
 	    .firmware = n->spec->boot_firmware,
 	    .cmdline = t->cmdline,
-	    .esp = esp_mount(n),
+	    .esp = esp_mount(n->spec),
 	    .disk_size = n->spec->disk.size,
 	    .fake = &n->spec->fake,
 	};
@@ -347,6 +347,12 @@ int install_check(struct node *n, const struct node_spec *s, struct err *err)
 		return err_set(err, -EINVAL,
 		    "disk.partitions: install asks for one that is mounted at "
 		    "/");
+	if (kind != IMAGE_DISK && kind != IMAGE_NONE &&
+	    s->boot_firmware == FIRMWARE_UEFI && !esp_mount(s))
+		return err_set(err, -EINVAL,
+		    "disk.partitions: boot.firmware uefi asks for an EFI "
+		    "system partition: flags [\"esp\"], filesystem vfat and a "
+		    "mount");
 	if (kind != IMAGE_DISK && kind != IMAGE_NONE && s->install.cloud_init)
 		return err_set(err, -EINVAL,
 		    "install.cloud_init: is for images of kind disk");

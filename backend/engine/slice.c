@@ -248,6 +248,8 @@ void slice_machine(
 		ret->initrd = img->look.initrd;
 		ret->cmdline = img->spec->cmdline;
 		ret->identity = img->spec->identity == IDENTITY_RACKFS;
+		if (node_installing(n))
+			ret->firmware = s->boot_firmware;
 	}
 	slice_disks(n, ret, sp);
 }

@@ -17,9 +17,9 @@ command -v nix-store >/dev/null ||
 	die "nix-store is not installed; give an export that was made where it" \
 		"is: nix-store --export \$(nix-store -qR PATH) >FILE"
 [ -e "$1/init" ] || [ -L "$1/init" ] ||
-	die "$1 has no init: it is not the path of a whole system"
+	die "it has no init: it is not the path of a whole system"
 paths=$(nix-store --query --requisites "$1") ||
-	die "$1 is not known to nix, with all that it needs"
+	die "it is not known to nix, with all that it needs"
 missing=
 while read -r path; do
 	[ -e "$path" ] || [ -L "$path" ] || missing="$missing $path"

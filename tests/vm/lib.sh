@@ -99,3 +99,19 @@ settles() { # settles NODE WORD WHAT
 pairs() { # pairs COUNT LOSS
 	[ "$(grep -cE "^node.* $2%" "$M/networks/lan/reach")" -eq "$1" ]
 }
+
+# The test goes on with mounts of its own: what it puts over a folder of this
+# host, nobody else sees.
+own_mounts() {
+	[ -z "${OWN_MOUNTS:-}" ] || return 0
+	unshare --mount true 2>/dev/null || skip "only root has mounts of its own"
+	trap - EXIT
+	rm -f "$T/never"
+	OWN_MOUNTS=1 exec unshare --mount "$0"
+}
+# The root file system that examples install; built once for all tests.
+debian_rootfs() { # prints the path of its tar
+	timeout 600 "$ROOT/backend/rootfs/build-rootfs.sh" \
+		"$RACKFS_BUILD/cache" 2>"$T/err" |
+		sed -n 's|^image \(.*\) [0-9a-f]*$|\1/rootfs.tar|p'
+}
