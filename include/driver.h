@@ -304,6 +304,7 @@ struct guest_slice {
 	const struct guest_nic *nics;
 	size_t n_nics;
 	const char *hosts; /* whole /etc/hosts as it must be */
+	const char *keys;  /* root's authorized_keys; NULL: not looked at */
 	const struct fake_spec *fake;
 };
 

@@ -84,7 +84,7 @@ static void compare(const char *text, const char *digest, struct guest_fix *ret)
 {
 	struct guest_facts f;
 	guest_facts_parse(text, &f);
-	guest_compare(&slice, &f, digest, ret);
+	guest_compare(&slice, &f, digest, "", ret);
 }
 
 static void nothing_differs(void)
@@ -95,6 +95,21 @@ static void nothing_differs(void)
 	CHECK_INT(fix.script.len, 0);
 	CHECK(!fix.hosts);
 	CHECK(!fix.missing);
+}
+
+static void keys_differ(void)
+{
+	struct guest_facts f = {.keys_digest = "old"};
+	struct guest_slice s = {.hostname = ""};
+	struct guest_fix fix;
+
+	guest_compare(&s, &f, "", "", &fix);
+	CHECK(!fix.keys);
+	guest_fix_done(&fix);
+	guest_compare(&s, &f, "", "new", &fix);
+	CHECK_STR(buf_str(&fix.wrong), "authorized_keys are old");
+	CHECK(fix.keys && !fix.hosts && !fix.script.len);
+	guest_fix_done(&fix);
 }
 
 static void hosts_differ(void)
@@ -225,7 +240,8 @@ static void reach_garbage(void)
 }
 
 static const struct test_case cases[] = {CASE(facts), CASE(facts_garbage),
-    CASE(nothing_differs), CASE(hosts_differ), CASE(address_differs),
-    CASE(address_none), CASE(names_and_links_differ), CASE(nic_is_missing),
-    CASE(many_differences), CASE(reach), CASE(reach_garbage)};
+    CASE(nothing_differs), CASE(hosts_differ), CASE(keys_differ),
+    CASE(address_differs), CASE(address_none), CASE(names_and_links_differ),
+    CASE(nic_is_missing), CASE(many_differences), CASE(reach),
+    CASE(reach_garbage)};
 TEST_MAIN(cases)

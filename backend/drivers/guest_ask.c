@@ -67,29 +67,47 @@ static void refused(struct guest *g, int r)
 	guest_finish(g, r);
 }
 
-static void on_hosts(int code, const struct err *err, void *userdata)
+static void write_next(struct guest *g);
+
+static void on_written(int code, const struct err *err, void *userdata)
 {
 	struct guest *g = userdata;
 	if (!guest_waits(g))
 		return;
-	int r = job_code(g, code, 0, "writing /etc/hosts", "", err);
-	_cleanup_free_ char *text =
-	    xasprintf("write /etc/hosts (%zu bytes)%s%s\n", strlen(g->hosts),
-		r < 0 ? ": " : "", r < 0 ? g->err.text : "");
+	int r = job_code(g, code, 0, "writing a file", "", err);
+	_cleanup_free_ char *text = xasprintf("%s%s\n",
+	    r < 0 ? "not written: " : "written", r < 0 ? g->err.text : "");
 	guest_log(g, text);
 	if (r < 0)
 		guest_finish(g, r);
 	else
-		look_at_guest(g);
+		write_next(g);
 }
 
-static void write_hosts(struct guest *g)
+static void write_file(
+    struct guest *g, const char *path, const char *text, unsigned mode)
 {
-	op_progress(g->op, 60, "writing /etc/hosts");
-	int r = ssh_write_file(g->ssh, "/etc/hosts", g->hosts, strlen(g->hosts),
-	    0644, "root:root", on_hosts, g, &g->job, &g->err);
+	_cleanup_free_ char *what =
+	    xasprintf("write %s (%zu bytes)\n", path, strlen(text));
+	guest_log(g, what);
+	op_progress(g->op, 60, "writing %s", path);
+	int r = ssh_write_file(g->ssh, path, text, strlen(text), mode,
+	    "root:root", on_written, g, &g->job, &g->err);
 	if (r < 0)
 		refused(g, r);
+}
+
+static void write_next(struct guest *g)
+{
+	if (g->hosts_due) {
+		g->hosts_due = false;
+		write_file(g, "/etc/hosts", g->hosts, 0644);
+	} else if (g->keys_due) {
+		g->keys_due = false;
+		write_file(g, "/root/.ssh/authorized_keys", g->keys, 0600);
+	} else {
+		look_at_guest(g);
+	}
 }
 
 static void on_fixed(int code, int status, const char *out, size_t out_len,
@@ -104,17 +122,16 @@ static void on_fixed(int code, int status, const char *out, size_t out_len,
 	 * time, refuses what it would take a moment later. */
 	if (r < 0)
 		guest_finish(g, r == -EIO ? -EAGAIN : r);
-	else if (g->hosts_due)
-		write_hosts(g);
 	else
-		look_at_guest(g);
+		write_next(g);
 }
 
 static void put_right(struct guest *g, struct guest_fix *fix)
 {
 	g->hosts_due = fix->hosts;
+	g->keys_due = fix->keys;
 	if (!fix->script.len) {
-		write_hosts(g);
+		write_next(g);
 		return;
 	}
 	guest_log(g, fix->script.data);
@@ -130,7 +147,7 @@ static void judge(struct guest *g, const struct guest_facts *facts)
 	const struct guest_slice s = {
 	    .hostname = g->hostname, .nics = g->nics, .n_nics = g->n_nics};
 	_cleanup_(guest_fix_done) struct guest_fix fix = {0};
-	guest_compare(&s, facts, g->hosts_digest, &fix);
+	guest_compare(&s, facts, g->hosts_digest, g->keys_digest, &fix);
 	snprintf(g->boot_id, sizeof(g->boot_id), "%s", facts->boot_id);
 	snprintf(g->wrong, sizeof(g->wrong), "%.250s", buf_str(&fix.wrong));
 	g->right = fix.wrong.len == 0;

@@ -25,6 +25,7 @@ const char guest_facts_script[] =
     "echo \"hostname $(cat /proc/sys/kernel/hostname)\"\n"
     "echo \"boot_id $(cat /proc/sys/kernel/random/boot_id)\"\n"
     "echo \"hosts $(sha256sum </etc/hosts 2>/dev/null)\"\n"
+    "echo \"keys $(sha256sum </root/.ssh/authorized_keys 2>/dev/null)\"\n"
     "[ ! -r /etc/rackfs/node.conf ] || (\n"
     "	. /etc/rackfs/node.conf; echo \"nics $NICS\")\n"
     "for d in /sys/class/net/*; do\n"
@@ -111,6 +112,8 @@ static void take_fact(struct guest_facts *f, const char *line)
 		take_word(rest, word, f->boot_id, sizeof(f->boot_id));
 	else if (STREQ(line, "hosts"))
 		take_word(rest, word, f->hosts_digest, sizeof(f->hosts_digest));
+	else if (STREQ(line, "keys"))
+		take_word(rest, word, f->keys_digest, sizeof(f->keys_digest));
 	else if (STREQ(line, "nics") && strlen(rest) < sizeof(f->nics))
 		memcpy(f->nics, rest, strlen(rest) + 1);
 	else if (STREQ(line, "link"))
@@ -294,7 +297,7 @@ static void compare_conf(struct compare *c, bool named)
 
 void guest_compare(const struct guest_slice *slice,
     const struct guest_facts *facts, const char *hosts_digest,
-    struct guest_fix *ret)
+    const char *keys_digest, struct guest_fix *ret)
 {
 	struct compare c = {.slice = slice, .facts = facts, .fix = ret};
 	*ret = (struct guest_fix){0};
@@ -316,6 +319,10 @@ void guest_compare(const struct guest_slice *slice,
 	if (!STREQ(hosts_digest, facts->hosts_digest)) {
 		differs(&c, "/etc/hosts is old");
 		ret->hosts = true;
+	}
+	if (keys_digest[0] && !STREQ(keys_digest, facts->keys_digest)) {
+		differs(&c, "authorized_keys are old");
+		ret->keys = true;
 	}
 	if (ret->script.len == empty)
 		buf_clear(&ret->script);

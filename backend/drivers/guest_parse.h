@@ -16,6 +16,7 @@ struct guest_facts {
 	bool whole; /* the last line was there */
 	char hostname[65], boot_id[40];
 	char hosts_digest[65]; /* sha256 of /etc/hosts in hex */
+	char keys_digest[65];  /* ... of root's authorized_keys */
 	char nics[2048];       /* NICS of etc/rackfs/node.conf */
 	struct fact_link {
 		char dev[16];
@@ -39,14 +40,14 @@ void guest_facts_parse(const char *text, struct guest_facts *ret);
 struct guest_fix {
 	struct buf wrong;  /* what differs, for people; empty: nothing */
 	struct buf script; /* puts it right, for sh -c; may be empty */
-	bool hosts;        /* /etc/hosts must be written */
+	bool hosts, keys;  /* these files must be written */
 	bool missing;      /* a NIC is not there: no script can help */
 };
 void guest_fix_done(struct guest_fix *f);
-/* hosts_digest: of the text that slice->hosts has. */
+/* The digests are of the texts that the slice has; keys_digest "": any. */
 void guest_compare(const struct guest_slice *slice,
     const struct guest_facts *facts, const char *hosts_digest,
-    struct guest_fix *ret);
+    const char *keys_digest, struct guest_fix *ret);
 
 /* For sh -c; one address a line comes on its stdin. */
 extern const char guest_reach_script[];

@@ -245,24 +245,34 @@ static void set_text(char **where, const char *text)
 	*where = copy;
 }
 
-void guest_take_slice(struct guest *g, const struct guest_slice *s)
+static void text_digest(const char *text, char ret[65])
 {
 	unsigned char sum[EVP_MAX_MD_SIZE];
 	unsigned n = 0;
+	ret[0] = 0;
+	if (!text[0])
+		return;
+	EVP_Digest(text, strlen(text), sum, &n, EVP_sha256(), NULL);
+	for (unsigned i = 0; i < 32 && i < n; i++)
+		snprintf(ret + (size_t)2 * i, 3, "%02x", sum[i]);
+}
+
+void guest_take_slice(struct guest *g, const struct guest_slice *s)
+{
 	set_text(&g->host, s->host);
 	set_text(&g->user, s->user);
 	set_text(&g->key_file, s->key_file);
 	set_text(&g->host_key, s->host_key);
 	set_text(&g->hostname, s->hostname);
 	set_text(&g->hosts, s->hosts);
+	set_text(&g->keys, s->keys);
 	g->port = s->port;
 	g->netboot = s->netboot;
 	g->n_nics = MIN(s->n_nics, (size_t)NICS_MAX);
 	for (size_t i = 0; i < g->n_nics; i++)
 		g->nics[i] = s->nics[i];
-	EVP_Digest(g->hosts, strlen(g->hosts), sum, &n, EVP_sha256(), NULL);
-	for (unsigned i = 0; i < 32 && i < n; i++)
-		snprintf(g->hosts_digest + (size_t)2 * i, 3, "%02x", sum[i]);
+	text_digest(g->hosts, g->hosts_digest);
+	text_digest(g->keys, g->keys_digest);
 }
 
 static int guest_ssh_connect(
@@ -337,6 +347,7 @@ static void guest_ssh_close(void *self)
 	free(g->host_key);
 	free(g->hostname);
 	free(g->hosts);
+	free(g->keys);
 	free(g);
 }
 

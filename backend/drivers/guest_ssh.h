@@ -32,14 +32,14 @@ struct guest {
 	unsigned logins;
 
 	/* Copies of the slice that connect or configure was given. */
-	char *host, *user, *key_file, *host_key, *hostname, *hosts;
+	char *host, *user, *key_file, *host_key, *hostname, *hosts, *keys;
 	uint16_t port;
 	bool netboot;
 	struct guest_nic nics[NICS_MAX];
 	size_t n_nics;
-	char hosts_digest[65];
+	char hosts_digest[65], keys_digest[65];
 	unsigned round;
-	bool hosts_due;
+	bool hosts_due, keys_due;
 
 	char **peer_names;
 	struct guest_peer *peers;

@@ -307,8 +307,23 @@ static int check_cluster(struct parsed *p, const char *text, struct err *err)
 	return check_defaults(c, p->defaults, err);
 }
 
+/* What the cluster's own keys put into every guest. */
+static uint64_t in_guests(struct cluster *c)
+{
+	_cleanup_buf_ struct buf b = {0};
+
+	if (!c->spec || c->loading)
+		return 0;
+	names_keys(c, &b);
+	buf_printf(&b, "%s\n%s\n%s\n%u\n", c->spec->name, c->spec->domain,
+	    c->spec->tls_organization ? c->spec->tls_organization : "",
+	    c->spec->tls_days);
+	return hash_bytes(buf_str(&b), b.len);
+}
+
 static void force_cluster(struct cluster *c, struct parsed *p)
 {
+	uint64_t before = in_guests(c);
 	bool same = c->defaults && p->defaults
 			? spec_same(c->defaults, p->defaults)
 			: c->defaults == p->defaults;
@@ -322,6 +337,7 @@ static void force_cluster(struct cluster *c, struct parsed *p)
 		return;
 	checks_follow_cluster(c);
 	touch(&c->o, ASPECT_PLAN); /* on_drift */
+	bool told = before != in_guests(c);
 	EACH_OBJECT (o, c, OBJECT_NODE) {
 		struct parsed *q = NULL;
 
@@ -330,8 +346,11 @@ static void force_cluster(struct cluster *c, struct parsed *p)
 			continue;
 		document_force(o, q, xstrdup(o->spec_text), o->spec_len);
 	}
-	EACH_OBJECT (o, c, OBJECT_NODE)
+	EACH_OBJECT (o, c, OBJECT_NODE) {
+		if (told)
+			node_look_again(as_node(o));
 		mark_dirty(o);
+	}
 	if (c->observe_timer)
 		reconcile_start(c);
 }

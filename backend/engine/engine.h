@@ -160,6 +160,7 @@ struct node {
 	size_t n_drift;
 	uint64_t drift_seen;      /* CLOCK_REALTIME usec; 0: never */
 	uint64_t certificate_end; /* CLOCK_REALTIME usec; 0: not known */
+	bool renewed;             /* the guest has not the certificate yet */
 
 	/* history (runtime directory) */
 	struct plan_history tried;
@@ -655,7 +656,7 @@ void volumes_plugged(struct node *n, bool all); /* all: no more will come */
 /* The run's document with those that will be plugged in. */
 void volumes_then(struct node *n, const char *now, struct buf *ret);
 void slice_guest(struct node *n, struct guest_slice *ret,
-    struct guest_nic *nics, const char *host_key);
+    struct guest_nic *nics, const char *host_key, struct buf *keys);
 char *node_disk_path(const struct node *n, enum disk_format *ret);
 
 /* network.c */
@@ -691,6 +692,8 @@ const char *names_hosts(struct cluster *c);
 void node_has_hosts(struct node *n); /* those of hosts_sent */
 /* Its guest was set up by a daemon before this one: with the same lines? */
 void node_had_hosts(struct node *n);
+/* Who may log in: the daemon, and those of the cluster's spec. */
+void names_keys(struct cluster *c, struct buf *ret);
 /* The NIC whose address the node's name stands for; NULL: none has one. */
 const struct nic *node_first_nic(const struct node *n);
 int names_identity(struct node *n, struct buf *ret, struct err *err);

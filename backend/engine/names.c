@@ -180,6 +180,14 @@ static void add_text(
 	newc_add(a, path, mode, text, strlen(text));
 }
 
+void names_keys(struct cluster *c, struct buf *ret)
+{
+	buf_printf(ret, "%s\n", c->public_key);
+	for (size_t i = 0;
+	     c->spec->authorized_keys && c->spec->authorized_keys[i]; i++)
+		buf_printf(ret, "%s\n", c->spec->authorized_keys[i]);
+}
+
 static void node_conf(struct node *n, struct buf *b)
 {
 	const struct node_spec *s = node_running_spec(n);
@@ -229,10 +237,7 @@ int names_identity(struct node *n, struct buf *ret, struct err *err)
 	n->hosts_version = c->names_version;
 	node_conf(n, &conf);
 	add_text(a, "etc/rackfs/node.conf", 0644, buf_str(&conf));
-	buf_printf(&keys, "%s\n", c->public_key);
-	for (size_t i = 0;
-	     c->spec->authorized_keys && c->spec->authorized_keys[i]; i++)
-		buf_printf(&keys, "%s\n", c->spec->authorized_keys[i]);
+	names_keys(c, &keys);
 	add_text(a, "root/.ssh/authorized_keys", 0600, buf_str(&keys));
 	newc_add(a, "etc/dropbear/dropbear_ed25519_host_key", 0600, key.data,
 	    key.len);

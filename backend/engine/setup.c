@@ -136,7 +136,6 @@ static void add_fstab(struct node *n, struct setup_list *l)
 
 static int add_keys(struct node *n, struct setup_list *l, struct err *err)
 {
-	const struct cluster *c = n->o.c;
 	_cleanup_free_ char *path = node_key_path(n), *public = NULL;
 	_cleanup_buf_ struct buf key = {0}, b = {0}, home = {0};
 	const char *user = n->spec->ssh_user;
@@ -157,10 +156,7 @@ static int add_keys(struct node *n, struct setup_list *l, struct err *err)
 		     "PermitRootLogin prohibit-password\nUseDNS no\n");
 	add_text(l, "sshd", "/etc/ssh/sshd_config.d/10-rackfs.conf", &b);
 	buf_clear(&b);
-	buf_printf(&b, "%s\n", c->public_key);
-	for (size_t i = 0;
-	     c->spec->authorized_keys && c->spec->authorized_keys[i]; i++)
-		buf_printf(&b, "%s\n", c->spec->authorized_keys[i]);
+	names_keys(n->o.c, &b);
 	snprintf(owner, sizeof(owner), "%s:%s", user, user);
 	buf_printf(&home, "%s%s/.ssh/authorized_keys",
 	    STREQ(user, "root") ? "/" : "/home/", user);

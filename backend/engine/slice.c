@@ -313,7 +313,7 @@ const char *node_key_file(struct node *n)
 }
 
 void slice_guest(struct node *n, struct guest_slice *ret,
-    struct guest_nic *nics, const char *host_key)
+    struct guest_nic *nics, const char *host_key, struct buf *keys)
 {
 	const struct node_spec *s = node_running_spec(n);
 	bool ours = !node_runs_disk(n) && !node_foreign_image(n);
@@ -330,6 +330,7 @@ void slice_guest(struct node *n, struct guest_slice *ret,
 		nics[i].prefix = nic->network->prefix;
 		nics[i].mtu = nic->network->spec->mtu;
 	}
+	names_keys(n->o.c, keys);
 	*ret = (struct guest_slice){
 	    .host = "127.0.0.1",
 	    .port = s->ssh_port ? s->ssh_port
@@ -342,6 +343,7 @@ void slice_guest(struct node *n, struct guest_slice *ret,
 	    .nics = nics,
 	    .n_nics = s->n_nics,
 	    .hosts = names_hosts(n->o.c),
+	    .keys = ours ? buf_str(keys) : NULL,
 	    .fake = &n->spec->fake,
 	};
 }

@@ -263,13 +263,14 @@ static int begin_apply(struct node *n, struct err *err)
 static int run_connect(struct node *n, bool configure, struct err *err)
 {
 	_cleanup_free_ char *host_key = NULL;
+	_cleanup_buf_ struct buf keys = {0};
 	struct guest_nic nics[NICS_MAX];
 	struct guest_slice slice;
 	int r = node_host_key(n, &host_key, err);
 
 	if (r < 0)
 		return r;
-	slice_guest(n, &slice, nics, host_key);
+	slice_guest(n, &slice, nics, host_key, &keys);
 	if (!configure)
 		return guest_connect(
 		    n->driver->guest, n->guest, &slice, &n->op, err);

@@ -221,10 +221,15 @@ void set_up(struct node *n, bool look)
 		keep_drift(n, &l, true);
 		for (int i = 0; i < SETUP_PARTS; i++)
 			n->parts[i] = l.differs[i] ? NO : YES;
+		/* That is no drift: it is sent, and services are told. */
+		if (n->renewed)
+			node_setup_due(n);
 		return;
 	}
 	n->parts[n->doing_part] = YES;
-	if (n->doing_part == SETUP_FILES)
+	if (n->doing_part == SETUP_FILES) {
+		n->renewed = false;
 		node_has_hosts(n);
+	}
 	keep_drift(n, &l, false);
 }

@@ -137,9 +137,11 @@ static void ended(int code, const struct err *err, void *userdata)
 		j->n->certificate_end = j->end;
 		touch(&j->n->o, ASPECT_OBSERVED);
 	}
-	if (code == 0 && j->made && j->n && !j->n->o.gone)
+	if (code == 0 && j->made && j->n && !j->n->o.gone) {
+		j->n->renewed = true;
 		event(&j->n->o, "certificate", NULL, NULL, NULL,
 		    "made for %u days", j->days);
+	}
 	job_free(j);
 	if (done)
 		done(code, err, data);

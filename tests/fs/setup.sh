@@ -104,6 +104,65 @@ is "ca.crt has a true size" "$(stat -c %s ca.crt)" "$(wc -c <ca.crt)"
 refused "nobody writes the key" EACCES write client/key.pem </dev/null
 refused "nothing is made there" EPERM create client/x
 
+# The node's certificate as it would be with so much time left.
+cert=$S/nodes/node01/tls.crt
+cat >"$T/ca.conf" <<CONFIG
+[ca]
+default_ca = authority
+[authority]
+database = $T/database
+new_certs_dir = $T
+rand_serial = yes
+unique_subject = no
+default_md = sha256
+policy = policy
+[policy]
+commonName = supplied
+CONFIG
+touch "$T/database"
+{
+	echo "extendedKeyUsage=serverAuth,clientAuth"
+	openssl x509 -in "$cert" -noout -ext subjectAltName |
+		sed '1d; s/^ */subjectAltName=/; s/IP Address/IP/g'
+} >"$T/names"
+lasts() { # lasts TIME: as date(1) has it
+	openssl req -new -subj /CN=node01 -key "$S/nodes/node01/tls.key" \
+		-out "$T/request" &&
+		openssl ca -batch -notext -config "$T/ca.conf" -in "$T/request" \
+			-cert "$S/tls/ca.crt" -keyfile "$S/tls/ca.key" \
+			-enddate "$(date -u -d "$1" +%y%m%d%H%M%SZ)" \
+			-extfile "$T/names" -out "$cert.new" 2>"$T/ca.log" &&
+		mv "$cert.new" "$cert" && return
+	not_ok "a certificate until $1"
+	note <"$T/ca.log"
+}
+end=$(json nodes/node01/status.json .tls.not_after)
+before=$(seq)
+lasts "+200 days"
+echo up >nodes/node01/state
+is "a certificate with time left" "$(settle node01)" up
+is "... stays" "$(what "$before" 'select(.change == "certificate") | .why')" ""
+lasts "+2 hours"
+echo up >nodes/node01/state
+is "one that is near its end" "$(settle node01)" up
+like "... is renewed" "$(what "$before" 'select(.change == "certificate") | .why')" \
+	'made for 365 days'
+is "... by the same authority, for as long" "$(openssl verify -CAfile ca.crt "$cert" >"$T/out"
+	echo $?) $(json nodes/node01/status.json '.tls.not_after >= "'"$end"'"')" "0 true"
+before=$(seq)
+patch spec '{"tls":{"days":30}}'
+settle node01 >/dev/null
+like "a shorter life is at once" \
+	"$(what "$before" 'select(.change == "certificate") | .why')" 'made for 30 days'
+patch spec '{"domain":"other.internal"}'
+settle node01 >/dev/null
+like "another domain is another name" \
+	"$(openssl x509 -in "$cert" -noout -ext subjectAltName)" 'DNS:node01.other.internal'
+patch nodes/node01/spec '{"nics":{"lan":{"address":"10.36.0.77"}}}'
+settle node01 >/dev/null
+like "another address too" \
+	"$(openssl x509 -in "$cert" -noout -ext subjectAltName)" 'IP Address:10.36.0.77'
+
 # --- required: a node that does not serve has failed; others go on ---
 patch nodes/node01/spec '{"fake":{"fail":["check"],"fail_times":6}}'
 failing=$(seq)

@@ -200,7 +200,7 @@ settles node03 up "and its node comes up, while others come and go"
 touch "$T/enough"
 wait $others
 eventually "the line of one that went is gone" 60 has_none
-like "as the events tell" "$(tail -n 40 events)" 'node03.*(signal 9|killed|crash)'
+like "as the events tell" "$(grep node03 events | tail -n 20)" 'node03.*(signal 9|killed|crash)'
 eventually "reach is whole again" 90 pairs 6 0
 
 changes="cat /sys/class/net/*/carrier_changes"
