@@ -417,9 +417,7 @@ static void network(const struct network_driver *d)
 	place_done(&p);
 }
 
-/* --- image
- * ---------------------------------------------------------------------------
- */
+/* --- image ------------------------------------------------------------- */
 
 static void *image_at(const struct image_driver *d, struct place *p)
 {
@@ -540,9 +538,7 @@ static void images_of_a_source_keep_the_contract(void)
 	}
 }
 
-/* --- guest
- * ------------------------------------------------------------------------------
- */
+/* --- guest ------------------------------------------------------------- */
 
 static void *guest_at(const struct guest_driver *d, struct place *p)
 {
@@ -635,9 +631,7 @@ static void fake_guest_does_what_it_is_told(void)
 	place_done(&p);
 }
 
-/* --- disk
- * ---------------------------------------------------------------------------------
- */
+/* --- disk -------------------------------------------------------------- */
 
 static void *disk_at(const struct disk_driver *d, struct place *p)
 {
@@ -818,8 +812,7 @@ static void fake_volumes(void)
 	place_done(&p);
 }
 
-/* --- install ---------------------------------------------------------------
- */
+/* --- install ----------------------------------------------------------- */
 
 static struct install_look install_seen(const struct install_driver *d, void *i)
 {

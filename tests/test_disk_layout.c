@@ -157,8 +157,7 @@ static void targets(void)
 	CHECK_STR(root, "/mnt");
 }
 
-/* --- what is read -----------------------------------------------------------
- */
+/* --- what is read ------------------------------------------------------ */
 
 static void blank(void)
 {
@@ -406,8 +405,7 @@ static void garbage(void)
 	CHECK(strstr(why.text, "blkid"));
 }
 
-/* --- a system that runs from the disk --------------------------------------
- */
+/* --- a system that runs from the disk ---------------------------------- */
 
 /* Every place of `from` in text (of the same length) becomes `to`. */
 static void change(char *text, const char *from, const char *to)
@@ -500,8 +498,7 @@ static void seen_without_tools(void)
 	}
 }
 
-/* --- volumes ----------------------------------------------------------------
- */
+/* --- volumes ----------------------------------------------------------- */
 
 #define VOLUME_UUID "7d0e1c1e-7d19-4f4b-9d3c-0c9ad3c5a001"
 #define CLAIM       "rackfs volume " VOLUME_UUID

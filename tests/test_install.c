@@ -22,8 +22,7 @@ static char *in_dir(const char *name)
 	return xasprintf("%s/%s", dir, name);
 }
 
-/* --- what a guest says ------------------------------------------------------
- */
+/* --- what a guest says ------------------------------------------------- */
 
 #define DIGEST                                                                 \
 	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

@@ -11,8 +11,7 @@
 #define LIMIT    (5 * USEC_PER_SEC)
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
 
-/* --- the stream --------------------------------------------------------------
- */
+/* --- the stream -------------------------------------------------------- */
 
 static void collect(const char *text, size_t len, void *userdata)
 {

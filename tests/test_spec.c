@@ -1038,9 +1038,7 @@ static void differences_know_what_they_ask_for(void)
 	}
 }
 
-/* --- small values
- * ----------------------------------------------------------------------------
- */
+/* --- small values ------------------------------------------------------ */
 
 static void small_values_read_and_write(void)
 {
@@ -1091,9 +1089,7 @@ static void small_values_read_and_write(void)
 	CHECK_STR(identity_mode_name(IDENTITY_NONE), "none");
 }
 
-/* --- the table
- * -----------------------------------------------------------------------------------
- */
+/* --- the table --------------------------------------------------------- */
 
 static void look_at_row(const struct spec_key_doc *k, void *userdata)
 {

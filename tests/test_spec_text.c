@@ -232,8 +232,7 @@ static void many_keys_are_fast(void)
 	CHECK(now_mono() - start < 20 * USEC_PER_SEC);
 }
 
-/* --- merge patches ----------------------------------------------------------
- */
+/* --- merge patches ----------------------------------------------------- */
 
 /* RFC 7396, appendix A. */
 static void patches_merge_as_the_rfc_says(void)

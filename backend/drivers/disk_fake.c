@@ -185,8 +185,7 @@ static int content_write(
 	return r < 0 ? err_errno(err, r, "%s can't be written", u->path) : 0;
 }
 
-/* --- looking -----------------------------------------------------------------
- */
+/* --- looking ----------------------------------------------------------- */
 
 /* What one disk holds; *ret_mounted is only ever cleared. */
 static int see_unit(const struct disk *d, const struct unit *u,

@@ -76,8 +76,7 @@ void fake_drop(struct fake_task *t)
 	t->op = NULL;
 }
 
-/* --- the record -------------------------------------------------------------
- */
+/* --- the record -------------------------------------------------------- */
 
 #define RECORD     "fake"
 #define RECORD_MAX 4096

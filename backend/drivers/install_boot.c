@@ -17,8 +17,7 @@
 /* What a FAT takes beside the files' bytes: clusters, folders. */
 #define ESP_SLACK (256 * KIB)
 
-/* --- is it made already? ----------------------------------------------------
- */
+/* --- is it made already? ----------------------------------------------- */
 
 static void put_file(struct buf *b, const char *path)
 {
@@ -131,8 +130,7 @@ int install_boot_check(const struct install *in, struct err *err)
 	return 0;
 }
 
-/* --- modules ----------------------------------------------------------------
- */
+/* --- modules ----------------------------------------------------------- */
 
 /* $0: the root.  Where /lib is a link it goes to /usr/lib, and nowhere else:
  * a link of the image is not followed out of it. */

@@ -167,8 +167,7 @@ static int check(const struct install *in, struct err *err)
 	return check_room(in, err);
 }
 
-/* --- progress --------------------------------------------------------------
- */
+/* --- progress ---------------------------------------------------------- */
 
 static void tell(struct install *in, uint64_t at)
 {
@@ -204,8 +203,7 @@ static void on_output(struct install *in, const char *data, size_t len)
 	}
 }
 
-/* --- the step ---------------------------------------------------------------
- */
+/* --- the step ---------------------------------------------------------- */
 
 static void after_copy(struct install *in)
 {

@@ -61,7 +61,7 @@ static void begin(struct install *in, struct op *op)
 	op->cancel = on_cancel;
 }
 
-/* --- the mark ---- */
+/* --- the mark ---------------------------------------------------------- */
 
 int whole_mark_text(
     const char *digest, const char *path, struct buf *ret, struct err *err)
@@ -108,7 +108,7 @@ int whole_read_mark(struct install *in, const char *path, struct err *err)
 	return 0;
 }
 
-/* --- the driver's calls ---- */
+/* --- the driver's calls ------------------------------------------------ */
 
 static void drop_slice(struct install *in)
 {

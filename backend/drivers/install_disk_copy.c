@@ -132,7 +132,7 @@ static void run(struct install *in, const char *doing, char **argv,
 		whole_finish(in, r);
 }
 
-/* --- steps ---- */
+/* --- steps ------------------------------------------------------------- */
 
 void whole_write_seed(struct install *in)
 {

@@ -83,8 +83,7 @@ static int store(struct install *in, struct err *err)
 	return r < 0 ? err_errno(err, r, "%s can't be written", path) : 0;
 }
 
-/* --- the calls -------------------------------------------------------------
- */
+/* --- the calls --------------------------------------------------------- */
 
 static void take_slice(struct install *in, const struct install_slice *slice)
 {

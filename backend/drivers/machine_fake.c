@@ -124,8 +124,7 @@ static ssize_t fake_console_write(void *self, const void *data, size_t len)
 	return (ssize_t)len;
 }
 
-/* --- runs --------------------------------------------------------------------
- */
+/* --- runs -------------------------------------------------------------- */
 
 static int remember(const struct machine *m, struct err *err)
 {

@@ -34,8 +34,7 @@ extern const struct machine_driver machine_qemu;
  * off at sockaddr_un's 108 bytes without a word. */
 #define ENDPOINT_MAX 91
 
-/* --- pure: machine_qemu_argv.c, machine_qemu_slice.c ------------------------
- */
+/* --- pure: machine_qemu_argv.c, machine_qemu_slice.c ------------------- */
 
 struct qemu_argv {
 	const char *name; /* of the node */
@@ -59,14 +58,12 @@ bool qemu_boots_uefi(const struct machine_slice *s);
 struct machine_slice *qemu_slice_copy(const struct machine_slice *s);
 void qemu_slice_free(struct machine_slice *s);
 
-/* --- checks: machine_qemu_check.c -------------------------------------------
- */
+/* --- checks: machine_qemu_check.c -------------------------------------- */
 
 /* Kernel and initrd are readable, ports free, endpoints short enough. */
 int qemu_check(const struct machine_slice *s, struct err *err);
 
-/* --- accelerator: machine_qemu_accel.c -------------------------------------
- */
+/* --- accelerator: machine_qemu_accel.c --------------------------------- */
 
 struct qemu_accel;
 /* One answer for all handles of a loop, kept while one of them is open. */
@@ -80,8 +77,7 @@ int qemu_accel_ask(struct qemu_accel *a, const char *dir,
     struct qemu_accel_wait **ret, struct err *err);
 void qemu_accel_wait_free(struct qemu_accel_wait *w);
 
-/* --- disk files: machine_qemu_disk.c ----------------------------------------
- */
+/* --- disk files: machine_qemu_disk.c ----------------------------------- */
 
 struct qemu_disk_job;
 /* Makes the file when it is missing, grows a smaller one.  done is not called
@@ -97,8 +93,7 @@ void qemu_disk_job_free(struct qemu_disk_job *j);
 int qemu_disk_size(
     const char *path, enum disk_format format, uint64_t *ret, struct err *err);
 
-/* --- firmware: machine_qemu_firmware.c --------------------------------------
- */
+/* --- firmware: machine_qemu_firmware.c --------------------------------- */
 
 #define UEFI_VARS "vars.fd" /* in the launch folder */
 /* The code of UEFI; it is shared and never written to. */
@@ -107,8 +102,7 @@ int qemu_uefi_check(struct err *err);
 /* Puts a fresh copy of its variables into the launch folder. */
 int qemu_uefi_prepare(int folder, struct err *err);
 
-/* --- console: machine_qemu_console.c ----------------------------------------
- */
+/* --- console: machine_qemu_console.c ----------------------------------- */
 
 struct qemu_console;
 struct qemu_console_callbacks {
@@ -147,8 +141,7 @@ void qemu_console_stat(struct qemu_console *c, uint64_t *ret_launch,
 ssize_t qemu_console_write(
     struct qemu_console *c, const void *data, size_t len);
 
-/* --- record: machine_qemu_record.c ------------------------------------------
- */
+/* --- record: machine_qemu_record.c ------------------------------------- */
 
 /* Between commands that plug: neither the old nor a new network. */
 #define PLUG_UNKNOWN UINT64_MAX
@@ -179,8 +172,7 @@ enum machine_end qemu_record_end(
 /* QEMU's last words: a line of `stderr` without its program's name. */
 void qemu_record_words(int folder, struct buf *ret);
 
-/* --- the handle --------------------------------------------------------------
- */
+/* --- the handle -------------------------------------------------------- */
 
 enum qemu_doing { IDLE, OBSERVING, STARTING, PRESSING, KILLING, APPLYING };
 

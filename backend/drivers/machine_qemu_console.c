@@ -68,8 +68,7 @@ char *qemu_console_path(const char *state_dir, uint64_t launch)
 	return buf_take(&b);
 }
 
-/* --- files of all runs -------------------------------------------------------
- */
+/* --- files of all runs ------------------------------------------------- */
 
 static uint64_t parse_log_name(const char *name)
 {
@@ -391,8 +390,7 @@ void qemu_console_end(struct qemu_console *c)
 		c->cb.grew(c->userdata);
 }
 
-/* --- what others see ---------------------------------------------------------
- */
+/* --- what others see --------------------------------------------------- */
 
 void qemu_console_look(struct qemu_console *c, struct machine_look *ret)
 {

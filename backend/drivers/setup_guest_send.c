@@ -20,9 +20,7 @@
 static int no_room(int code, struct setup *s)
 {
 	return err_errno(&s->host_err, code,
-	    "what is to be sent can't be kept "
-	    "in %s",
-	    s->env->state_dir);
+	    "what is to be sent can't be kept in %s", s->env->state_dir);
 }
 
 static int open_unnamed(struct setup *s)

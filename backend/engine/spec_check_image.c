@@ -77,8 +77,7 @@ static int check_identity(const struct image_spec *s, struct err *err)
 	if (s->build)
 		return err_set(err, -EINVAL,
 		    "identity: \"none\" is for a kernel and initrd of your "
-		    "own; "
-		    "an image with build takes the node's identity");
+		    "own; an image with build takes the node's identity");
 	return 0;
 }
 
