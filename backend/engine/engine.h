@@ -155,6 +155,9 @@ struct node {
 	enum tri offline[SETUP_PARTS]; /* written below the disk's root */
 	enum tri parts[SETUP_PARTS];   /* right in the guest */
 	bool setup_look;               /* it is time to look again */
+	/* Counts when it is due; and what that was when what is under way
+	 * began. */
+	unsigned setup_due, setup_doing;
 	bool had_files; /* in this run there were files: some may have to go */
 	struct setup_item *drift; /* what differed, as last seen */
 	size_t n_drift;

@@ -393,6 +393,7 @@ void node_drift_drop(struct node *n)
 void node_setup_due(struct node *n)
 {
 	n->periodic = false; /* more than a look */
+	n->setup_due++;
 	for (int i = 0; i < SETUP_PARTS; i++) {
 		n->parts[i] = UNKNOWN;
 		n->offline[i] = UNKNOWN;

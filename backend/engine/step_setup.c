@@ -111,6 +111,7 @@ static void run_setup(struct node *n, bool look)
 	struct err err = ERR_INIT;
 	int r;
 
+	n->setup_doing = n->setup_due;
 	if (!n->setup)
 		r = n->driver->setup->open(n->env, &n->setup, &err);
 	else
@@ -210,7 +211,8 @@ void set_up(struct node *n, bool look)
 	struct setup_look l = {0};
 
 	n->driver->setup->look(n->setup, &l);
-	if (!l.known)
+	/* What changed meanwhile was not seen, or not all of it. */
+	if (!l.known || n->setup_doing != n->setup_due)
 		return;
 	if (n->doing_offline && !look) {
 		n->offline[n->doing_part] = YES;

@@ -46,6 +46,58 @@ mv "$T/source.new" "$T/source"
 changed() { [ "$(on node01 cat /opt/source)" = second ]; }
 eventually "a new version of a host's file is sent" 60 changed
 
+# One that changes, or vanishes, while it is sent.
+error() { cat "$M/nodes/node01/error"; }
+# shellcheck disable=SC2317 # called by eventually
+sending() { on node01 test -s /opt/.rackfs-new/sent; }
+same() { # same WHAT: in the guest and on this host
+	is "$1" "$(on node01 sha256sum /opt/sent | cut -c1-64)" \
+		"$(sha256sum <"$T/sent" | cut -c1-64)"
+}
+anew() { # in one go, of SIZE
+	head -c "$1" /dev/urandom >"$T/new"
+	mv "$T/new" "$T/sent"
+}
+echo '{"observe_every":"0s"}' >>"$M/spec"
+anew 24M
+echo "{\"files\":{\"/opt/sent\":{\"source\":\"$T/sent\"}}}" >>"$spec"
+eventually "a host file is sent" 60 sending
+anew 1M
+settles node01 up "it is replaced while it is sent"
+same "the newer one is there"
+anew 24M
+eventually "another is sent" 60 sending
+rm "$T/sent"
+fails "it vanishes while it is sent" settle node01
+like "... is told" "$(error)" \
+	"^failed: configure: .*the host's file $T/sent can't be read: No such file"
+# A whole one, which may be the one that was on its way.
+unlike "... no part of it is there" "$(on node01 'ls -A /opt; wc -c </opt/sent')" \
+	'rackfs-new|^[0-9]{1,6}$'
+anew 2M
+eventually "one that comes is used" 60 reads "$M/nodes/node01/state" up
+settles node01 up "and settled"
+same "it is the one in the guest"
+# For ever.
+anew 24M
+(while [ ! -e "$T/enough" ]; do
+	echo more >>"$T/sent"
+	sleep 0.01
+done) &
+growing=$!
+# shellcheck disable=SC2317 # called at the end
+at_end() { touch "$T/enough"; }
+eventually "one that changes again and again is told" 60 grep -q \
+	"failed: configure: .*$T/sent changes while it is read: write it beside" \
+	"$M/nodes/node01/log"
+touch "$T/enough"
+wait $growing
+eventually "once that ends it is used" 60 reads "$M/nodes/node01/state" up
+settles node01 up "and settled too"
+same "it is whole"
+is "nothing of all that is left to do" "$(cat "$M/plan")" ""
+echo '{"observe_every":null}' >>"$M/spec"
+
 # Somebody changes one in the guest.
 on node01 "echo drift >/opt/files/0/5; chmod 600 /opt/files/0/10"
 echo up >"$M/nodes/node01/state"
