@@ -115,9 +115,7 @@ void cluster_remove(struct cluster *c, enum object_kind kind, const char *name,
 
 enum document { DOCUMENT_SPEC, DOCUMENT_DISK };
 
-/* The text as written, NUL-terminated, borrowed until the next change. */
-const char *cluster_spec_text(const struct object *o, size_t *ret_len);
-/* The text of a document (for DOCUMENT_DISK: the section). */
+/* Appends the text as written (for DOCUMENT_DISK: the section). */
 int cluster_document(struct object *o, enum document d, struct buf *ret);
 
 /* A document that was checked in full.  prepare(): checks it against

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The event loop: one thread owns all state.  backend/host/loop.c is the only
- * user of sd-event.  Every function but loop_post() is for the loop's thread.
+ * user of sd-event.  Every function is for the loop's thread; other threads
+ * wake it by an eventfd of their own (backend/host/worker.c).
  */
 #ifndef RACKFS_LOOP_H
 #define RACKFS_LOOP_H
@@ -65,12 +66,5 @@ void loop_kick(struct loop_source *deferred);
 int loop_add_idle(
     struct loop *l, loop_fn fn, void *userdata, struct loop_source **ret);
 void loop_source_free(struct loop_source *s);
-
-/* From any thread: fn(userdata) will run once on the loop's thread, in the
- * order of the calls. */
-void loop_post(struct loop *l, loop_fn fn, void *userdata);
-
-/* sd_notify(3) of libsystemd; no-op when not started by systemd. */
-void loop_notify(const char *state);
 
 #endif

@@ -113,13 +113,9 @@ enum identity_mode { IDENTITY_RACKFS, IDENTITY_NONE, IDENTITY_MODES };
 
 const char *link_state_name(enum link_state v);
 const char *filesystem_name(enum filesystem v); /* FS_NONE: "" */
-const char *disk_table_name(enum disk_table v);
 const char *disk_format_name(enum disk_format v);
-const char *boot_from_name(enum boot_from v);
 const char *boot_firmware_name(enum boot_firmware v);
-const char *drift_mode_name(enum drift_mode v);
 const char *image_kind_name(enum image_kind v); /* IMAGE_NONE: "" */
-const char *identity_mode_name(enum identity_mode v);
 
 struct nic_spec {
 	char *name;    /* its key */

@@ -83,6 +83,17 @@ static struct object *node(const char *name)
 	return cluster_find(cluster, OBJECT_NODE, name);
 }
 
+/* Its spec; until the next call. */
+static const char *text_of(struct object *o)
+{
+	static char text[256];
+	_cleanup_buf_ struct buf b = {0};
+
+	CHECK_INT(cluster_document(o, DOCUMENT_SPEC, &b), 0);
+	snprintf(text, sizeof(text), "%s", buf_str(&b));
+	return text;
+}
+
 static int make(enum object_kind kind, const char *name, struct err *err)
 {
 	struct answer a = {0};
@@ -219,8 +230,7 @@ static void restart_adopts(void)
 	close_cluster();
 	open_cluster();
 	CHECK(node("a") && node("b"));
-	CHECK_STR(
-	    cluster_spec_text(node("b"), NULL), "{ \"memory\": \"1G\" }\n");
+	CHECK_STR(text_of(node("b")), "{ \"memory\": \"1G\" }\n");
 	settle(cluster_root(cluster));
 	node_view(node("a"), &v);
 	CHECK_INT(v.state, STATE_UP);
@@ -298,7 +308,7 @@ static void documents(void)
 	CHECK_INT(make(OBJECT_NODE, "a", NULL), 0);
 	CHECK_INT(make(OBJECT_NODE, "b", NULL), 0);
 	a = node("a");
-	CHECK_STR(cluster_spec_text(a, NULL), "{}\n");
+	CHECK_STR(text_of(a), "{}\n");
 	CHECK_INT(
 	    put(a, DOCUMENT_SPEC, false, "{\"memry\":\"1G\"}", &err), -EINVAL);
 	CHECK(strstr(err_text(&err), "memory"));
@@ -317,7 +327,7 @@ static void documents(void)
 	CHECK_INT(
 	    put(a, DOCUMENT_SPEC, false, "{\"ssh\":{\"port\":2202}}", &err),
 	    -EEXIST);
-	CHECK_STR(cluster_spec_text(a, NULL), "{}\n");
+	CHECK_STR(text_of(a), "{}\n");
 	/* What a gave up, b may have. */
 	CHECK_INT(
 	    put(a, DOCUMENT_SPEC, false, "{\"ssh\":{\"port\":3000}}", NULL), 0);
@@ -361,8 +371,7 @@ static void patches_do_not_lose_each_other(void)
 	wait_for(&b);
 	CHECK_INT(a.code, 0);
 	CHECK_INT(b.code, 0);
-	CHECK(spec_same(
-	    cluster_spec_text(o, NULL), "{\"cpus\":2,\"memory\":\"1G\"}"));
+	CHECK(spec_same(text_of(o), "{\"cpus\":2,\"memory\":\"1G\"}"));
 	end();
 }
 
@@ -423,7 +432,7 @@ static void damaged_files(void)
 	file_replace(AT_FDCWD, meta, "\0\0\0", 3, 0600);
 	open_cluster();
 	CHECK(node("a") && node("b"));
-	CHECK_STR(cluster_spec_text(node("a"), NULL), "{}\n");
+	CHECK_STR(text_of(node("a")), "{}\n");
 	_cleanup_free_ char *bad_spec = xasprintf("%s.bad", spec);
 	_cleanup_free_ char *bad_meta = xasprintf("%s.bad", meta);
 	CHECK_INT(access(bad_spec, F_OK), 0);
@@ -538,7 +547,7 @@ static void no_node_waits_for_itself(void)
 				  "would wait for the other");
 	/* Two ways to the same node are none. */
 	CHECK_INT(come_after("n4", "\"n3\",\"n1\"", NULL), 0);
-	CHECK_STR(cluster_spec_text(node("n1"), NULL), "{}\n");
+	CHECK_STR(text_of(node("n1")), "{}\n");
 	CHECK_INT(take_away(OBJECT_NODE, "n1"), -EBUSY);
 	/* For all of them: one of them is the node itself. */
 	CHECK_INT(put(cluster_root(cluster), DOCUMENT_SPEC, false,

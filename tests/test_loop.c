@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
@@ -312,54 +311,6 @@ static void test_idle_is_last(void)
 	loop_free(l);
 }
 
-#define POSTS 5000
-
-static int next_post;
-
-static void on_post(void *userdata)
-{
-	int n = *(const int *)userdata;
-
-	calls++;
-	CHECK_INT(n, next_post);
-	next_post = n + 1;
-}
-
-static void *poster(void *userdata)
-{
-	int *numbers = userdata;
-
-	for (int i = 0; i < POSTS; i++)
-		loop_post(l, on_post, &numbers[i]);
-	return NULL;
-}
-
-static void on_nested_post(void *userdata)
-{
-	loop_post(l, on_call, NULL);
-}
-
-static void test_post(void)
-{
-	static int numbers[POSTS];
-	pthread_t t;
-
-	fresh();
-	next_post = 0;
-	for (int i = 0; i < POSTS; i++)
-		numbers[i] = i;
-	CHECK_INT(pthread_create(&t, NULL, poster, numbers), 0);
-	until(&calls, POSTS);
-	pthread_join(t, NULL);
-	calls = 0;
-	loop_post(l, on_nested_post, NULL);
-	until(&calls, 1);
-	/* What was posted runs, also at the very end. */
-	loop_post(l, on_nested_post, NULL);
-	loop_free(l);
-	CHECK_INT(calls, 2);
-}
-
 static void on_exit_call(void *userdata)
 {
 	loop_exit(l, 17);
@@ -367,9 +318,13 @@ static void on_exit_call(void *userdata)
 
 static void test_run(void)
 {
+	struct loop_source *exit;
+
 	fresh();
-	loop_post(l, on_exit_call, NULL);
+	CHECK_INT(loop_add_deferred(l, on_exit_call, NULL, &exit), 0);
+	loop_kick(exit);
 	CHECK_INT(loop_run(l), 17);
+	loop_source_free(exit);
 	loop_free(l);
 	loop_free(NULL);
 	loop_source_free(NULL);
@@ -385,7 +340,6 @@ static const struct test_case cases[] = {
     CASE(test_inotify),
     CASE(test_deferred),
     CASE(test_idle_is_last),
-    CASE(test_post),
     CASE(test_run),
 };
 TEST_MAIN(cases)

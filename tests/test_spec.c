@@ -1083,10 +1083,7 @@ static void small_values_read_and_write(void)
 	CHECK_STR(filesystem_name(FS_EXT4), "ext4");
 	CHECK_STR(image_kind_name(IMAGE_CLOSURE), "closure");
 	CHECK_STR(link_state_name(LINK_DOWN), "down");
-	CHECK_STR(disk_table_name(TABLE_MBR), "mbr");
 	CHECK_STR(disk_format_name(FORMAT_RAW), "raw");
-	CHECK_STR(boot_from_name(BOOT_DISK), "disk");
-	CHECK_STR(identity_mode_name(IDENTITY_NONE), "none");
 }
 
 /* --- the table --------------------------------------------------------- */

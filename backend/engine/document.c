@@ -26,13 +26,6 @@ struct draft {
 
 /* --- the whole document --- */
 
-const char *cluster_spec_text(const struct object *o, size_t *ret_len)
-{
-	if (ret_len)
-		*ret_len = o->spec_len;
-	return o->spec_text;
-}
-
 int cluster_document(struct object *o, enum document d, struct buf *ret)
 {
 	if (d == DOCUMENT_DISK)

@@ -271,9 +271,30 @@ void node_fail(struct node *n, enum stage stage, const char *sentence)
 }
 
 /* The sentence of a failure that the planner found. */
-void node_fail_by_plan(struct node *n)
+static char *image_failure(const struct node *n)
 {
 	const struct image *img = node_image(n);
+
+	if (!img || !img->failed_sentence)
+		img = node_system(n);
+	return xasprintf("image %s: %s", img ? img->o.name : "?",
+	    img && img->failed_sentence ? img->failed_sentence : "?");
+}
+
+static char *network_failure(const struct node *n)
+{
+	for (size_t i = 0; i < n->n_nics; i++) {
+		const struct network *net = n->nics[i].network;
+
+		if (net->failed_sentence)
+			return xasprintf("network %s: %s", net->o.name,
+			    net->failed_sentence);
+	}
+	return NULL;
+}
+
+void node_fail_by_plan(struct node *n)
+{
 	const struct machine_look *l = &n->machine_look;
 	_cleanup_free_ char *s = NULL;
 	char t[24];
@@ -281,19 +302,10 @@ void node_fail_by_plan(struct node *n)
 	format_usec(n->spec->boot_timeout, t);
 	switch (n->plan.fail) {
 	case FAIL_IMAGE:
-		if (!img || !img->failed_sentence)
-			img = node_system(n);
-		s = xasprintf("image %s: %s", img ? img->o.name : "?",
-		    img && img->failed_sentence ? img->failed_sentence : "?");
+		s = image_failure(n);
 		break;
 	case FAIL_NETWORK:
-		for (size_t i = 0; i < n->n_nics && !s; i++) {
-			struct network *net = n->nics[i].network;
-
-			if (net->failed_sentence)
-				s = xasprintf("network %s: %s", net->o.name,
-				    net->failed_sentence);
-		}
+		s = network_failure(n);
 		break;
 	case FAIL_BOOT:
 		s = xasprintf("the guest did not finish its boot within %s "

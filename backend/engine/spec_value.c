@@ -77,19 +77,9 @@ const char *filesystem_name(enum filesystem v)
 	return word(&spec_filesystem_words, v);
 }
 
-const char *disk_table_name(enum disk_table v)
-{
-	return word(&spec_table_words, v);
-}
-
 const char *disk_format_name(enum disk_format v)
 {
 	return word(&spec_format_words, v);
-}
-
-const char *boot_from_name(enum boot_from v)
-{
-	return word(&spec_from_words, v);
 }
 
 const char *boot_firmware_name(enum boot_firmware v)
@@ -97,19 +87,9 @@ const char *boot_firmware_name(enum boot_firmware v)
 	return word(&spec_firmware_words, v);
 }
 
-const char *drift_mode_name(enum drift_mode v)
-{
-	return word(&spec_drift_words, v);
-}
-
 const char *image_kind_name(enum image_kind v)
 {
 	return word(&spec_image_words, v);
-}
-
-const char *identity_mode_name(enum identity_mode v)
-{
-	return word(&spec_identity_words, v);
 }
 
 /* --- names ---------------------------------------------------------------- */

@@ -2,17 +2,13 @@
  *
  * The event loop on sd-event(3), of which this is the only user.  Children
  * are waited for by pidfd, so that SIGCHLD has no part in it and a pid is
- * never mistaken for another.  Other threads hand their work over through a
- * queue and an eventfd.
+ * never mistaken for another.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
-#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
@@ -21,19 +17,9 @@
 #define TIMER_ACCURACY USEC_PER_MSEC
 #define TURN_MAX       1024 /* sources served by one loop_turn() */
 
-struct post {
-	struct post *next;
-	loop_fn fn;
-	void *userdata;
-};
-
 struct loop {
 	sd_event *event;
 	struct loop_source *reapers; /* of loop_reap() */
-	sd_event_source *wake_source;
-	int wake;
-	pthread_mutex_t lock; /* of the queue */
-	struct post *first, **last;
 };
 
 struct loop_source {
@@ -53,46 +39,10 @@ struct loop_source {
 	struct loop_source *next;
 };
 
-static void run_posts(struct loop *l)
-{
-	struct post *p, *next;
-
-	pthread_mutex_lock(&l->lock);
-	p = l->first;
-	l->first = NULL;
-	l->last = &l->first;
-	pthread_mutex_unlock(&l->lock);
-
-	for (; p; p = next) {
-		next = p->next;
-		p->fn(p->userdata);
-		free(p);
-	}
-}
-
-static int on_wake(sd_event_source *s, int fd, uint32_t events, void *userdata)
-{
-	uint64_t n;
-
-	/* Emptied first: a post that comes now wakes us again. */
-	while (read(fd, &n, sizeof(n)) < 0 && errno == EINTR)
-		;
-	run_posts(userdata);
-	return 0;
-}
-
 int loop_new(struct loop **ret)
 {
 	struct loop *l = xcalloc(1, sizeof(*l));
-	int rc;
-
-	pthread_mutex_init(&l->lock, NULL);
-	l->last = &l->first;
-	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rc = l->wake < 0 ? -errno : sd_event_new(&l->event);
-	if (rc >= 0)
-		rc = sd_event_add_io(
-		    l->event, &l->wake_source, l->wake, EPOLLIN, on_wake, l);
+	int rc = sd_event_new(&l->event);
 	/* Nothing happens unless systemd asked for it. */
 	if (rc >= 0)
 		rc = sd_event_set_watchdog(l->event, true);
@@ -108,19 +58,13 @@ void loop_free(struct loop *l)
 {
 	if (!l)
 		return;
-	/* What was posted owns memory: it runs now, or never. */
-	while (l->first)
-		run_posts(l);
 	while (l->reapers) {
 		struct loop_source *s = l->reapers;
 
 		l->reapers = s->next;
 		loop_source_free(s);
 	}
-	sd_event_source_disable_unref(l->wake_source);
 	sd_event_unref(l->event);
-	util_closep(&l->wake);
-	pthread_mutex_destroy(&l->lock);
 	free(l);
 }
 
@@ -417,24 +361,4 @@ int loop_add_idle(
 	return source_done(s,
 	    sd_event_source_set_priority(s->source, SD_EVENT_PRIORITY_IDLE),
 	    ret);
-}
-
-void loop_post(struct loop *l, loop_fn fn, void *userdata)
-{
-	struct post *p = xmalloc(sizeof(*p));
-	uint64_t one = 1;
-
-	*p = (struct post){.fn = fn, .userdata = userdata};
-	pthread_mutex_lock(&l->lock);
-	*l->last = p;
-	l->last = &p->next;
-	pthread_mutex_unlock(&l->lock);
-	/* EAGAIN is a full counter: the loop is awake already. */
-	while (write(l->wake, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-}
-
-void loop_notify(const char *state)
-{
-	sd_notify(0, state);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One thread with a queue of jobs.  The loop is told by an eventfd of our own,
- * not by loop_post(): a worker may be freed while such a message is on its
- * way.
+ * One thread with a queue of jobs.  The loop is told by an eventfd of the
+ * worker's own: it may be freed while a message is on its way.
  */
 #include <errno.h>
 #include <pthread.h>
