@@ -8,6 +8,7 @@
 #define RACKFS_GUEST_PARSE_H
 
 #include "driver.h"
+#include "host/sha256.h"
 
 #define FACT_LINKS_MAX 64
 #define FACT_ADDRS_MAX 256
@@ -15,9 +16,9 @@
 struct guest_facts {
 	bool whole; /* the last line was there */
 	char hostname[65], boot_id[40];
-	char hosts_digest[65]; /* sha256 of /etc/hosts in hex */
-	char keys_digest[65];  /* ... of root's authorized_keys */
-	char nics[2048];       /* NICS of etc/rackfs/node.conf */
+	char hosts_digest[SHA256_HEX]; /* of /etc/hosts */
+	char keys_digest[SHA256_HEX];  /* of root's authorized_keys */
+	char nics[2048];               /* NICS of etc/rackfs/node.conf */
 	struct fact_link {
 		char dev[16];
 		uint8_t mac[6];

@@ -13,7 +13,6 @@
  *                       of other drivers still end on it
  */
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 
 #include "drivers/drivers.h"
@@ -245,16 +244,11 @@ static void set_text(char **where, const char *text)
 	*where = copy;
 }
 
-static void text_digest(const char *text, char ret[65])
+static void text_digest(const char *text, char ret[SHA256_HEX])
 {
-	unsigned char sum[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
-	ret[0] = 0;
-	if (!text[0])
-		return;
-	EVP_Digest(text, strlen(text), sum, &n, EVP_sha256(), NULL);
-	for (unsigned i = 0; i < 32 && i < n; i++)
-		snprintf(ret + (size_t)2 * i, 3, "%02x", sum[i]);
+	ret[0] = '\0';
+	if (text[0])
+		sha256_of(text, strlen(text), ret);
 }
 
 void guest_take_slice(struct guest *g, const struct guest_slice *s)

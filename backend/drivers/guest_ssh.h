@@ -8,6 +8,7 @@
 #define RACKFS_GUEST_SSH_H
 
 #include "driver.h"
+#include "host/sha256.h"
 #include "host/ssh.h"
 
 enum link { OFF, PROBING, LOGGING, ON };
@@ -37,7 +38,7 @@ struct guest {
 	bool netboot;
 	struct guest_nic nics[NICS_MAX];
 	size_t n_nics;
-	char hosts_digest[65], keys_digest[65];
+	char hosts_digest[SHA256_HEX], keys_digest[SHA256_HEX]; /* "": none */
 	unsigned round;
 	bool hosts_due, keys_due;
 
