@@ -498,7 +498,7 @@ void node_compare_specs(struct node *n)
 		spec_node_diff(buf_str(&run), buf_str(&now), EFFECT_WIPE,
 		    keep_volume_key, &n->wipe_required);
 	}
-	if (n->meta.laid_out && n->meta.laid_out_spec &&
+	if ((n->meta.laid_out || n->meta.installed) && n->meta.laid_out_spec &&
 	    n->spec->disk.present) {
 		(void)node_spec_parse(
 		    NULL, n->meta.laid_out_spec, &n->laid, NULL);
@@ -506,6 +506,8 @@ void node_compare_specs(struct node *n)
 			&then, NULL) == 0)
 			spec_node_diff(buf_str(&then), buf_str(&now),
 			    EFFECT_WIPE, keep_disk_key, &n->wipe_required);
+		if (node_firmware(n) != n->spec->boot_firmware)
+			strv_push(&n->wipe_required, "boot.firmware");
 	}
 	touch(&n->o, ASPECT_OBSERVED);
 	touch(&n->o.c->o, ASPECT_PLAN);

@@ -77,6 +77,17 @@ bool node_installing(const struct node *n)
 	       node_install_way(n) == INSTALL_GUEST;
 }
 
+/* What an installed disk boots by.  One without a loader on its ESP gets none
+ * by another word in the spec. */
+enum boot_firmware node_firmware(const struct node *n)
+{
+	if (n->meta.installed && n->laid &&
+	    n->meta.installed_kind != IMAGE_DISK &&
+	    n->laid->boot_firmware == FIRMWARE_DIRECT)
+		return FIRMWARE_DIRECT;
+	return n->spec->boot_firmware;
+}
+
 const char *node_root_uuid(const struct node *n)
 {
 	const struct disk_spec *d = &n->spec->disk;

@@ -24,7 +24,7 @@ struct plan_desired node_desired(const struct node *n)
 	    .image = !n->driver->virtual,
 	    .image_disk = !n->driver->virtual && !n->meta.own_kernel &&
 			  way == INSTALL_GUEST &&
-			  s->boot_firmware == FIRMWARE_DIRECT,
+			  node_firmware(n) == FIRMWARE_DIRECT,
 	    .install = way,
 	    .disk_marks = node_marks_disk(n),
 	    .from = s->boot_from,

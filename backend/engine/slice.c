@@ -202,14 +202,13 @@ static void slice_disks(
 static void slice_disk_boot(
     struct node *n, struct machine_slice *ret, struct slice_space *sp)
 {
-	const struct node_spec *s = n->spec;
 	struct image *boot = node_image(n);
 
 	ret->from_disk = true;
-	ret->firmware = s->boot_firmware;
+	ret->firmware = node_firmware(n);
 	ret->identity = n->driver->virtual;
 	if (node_install_way(n) != INSTALL_GUEST ||
-	    s->boot_firmware != FIRMWARE_DIRECT || n->driver->virtual)
+	    ret->firmware != FIRMWARE_DIRECT || n->driver->virtual)
 		return;
 	ret->kernel = boot->look.kernel;
 	ret->initrd = boot->look.disk_initrd;

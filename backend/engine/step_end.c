@@ -80,7 +80,8 @@ static void started(struct node *n)
 	touch(&n->o, ASPECT_CONSOLE);
 }
 
-/* What the disk was made for: its sections of the spec as they are now. */
+/* What the disk was made for: its sections of the spec as they are now, and
+ * the firmware that it has a loader for. */
 void node_keep_layout(struct node *n)
 {
 	static const char *const sections[] = {"disk", "install"};
@@ -89,14 +90,15 @@ void node_keep_layout(struct node *n)
 	if (spec_effective(SPEC_NODE, n->o.c->defaults, n->o.spec_text,
 		&effective, NULL) < 0)
 		return;
-	buf_puts(&doc, "{");
+	buf_printf(&doc, "{\"boot\": {\"firmware\": \"%s\"}",
+	    boot_firmware_name(n->spec->boot_firmware));
 	for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {
 		_cleanup_buf_ struct buf section = {0};
 
 		if (spec_section_get(
 			buf_str(&effective), sections[i], &section, NULL) == 0)
-			buf_printf(&doc, "%s\"%s\": %s", i ? ", " : "",
-			    sections[i], buf_str(&section));
+			buf_printf(&doc, ", \"%s\": %s", sections[i],
+			    buf_str(&section));
 	}
 	buf_puts(&doc, "}");
 	free(n->meta.laid_out_spec);

@@ -261,6 +261,10 @@ cd "$M" || exit 1
 settle node01 >/dev/null
 is "... after a restart of the daemon too" \
 	"$(status '.restart_required | tostring')" '["volumes.more"]'
+patch nodes/node01/spec '{"boot":{"firmware":"uefi"}}'
+is "a boot loader comes with an install only" "$(settle node01) $(
+	status '.wipe_required | tostring')" 'up ["boot.firmware"]'
+patch nodes/node01/spec '{"boot":null}'
 patch nodes/node01/spec '{"volumes":{"data":{"filesystem":"vfat"}}}'
 is "another file system is not acted on" "$(settle node01) $(
 	status '.wipe_required | tostring')" 'up ["volumes.data.filesystem"]'

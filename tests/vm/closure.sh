@@ -66,6 +66,7 @@ echo up >state
 
 for node in node01 node02; do
 	LIMIT=400 settles $node up "$node is up from a closure" || exit 1
+	took $node
 	# shellcheck disable=SC2016 # the guest's shell expands
 	out=$(on $node 'stat -f -c "root is %T" /; hostname
 		readlink /run/current-system /usr; cat /opt/word

@@ -71,6 +71,11 @@ qemu_pid() { # of a node
 count() { wc -w <<<"$*"; }
 status() { json "$M/nodes/$1/status.json" "$2"; } # status NODE FILTER
 
+took() { # took NODE: its stages, as a note
+	status "$1" '"# \(input_filename | split("/")[-2]): " +
+		([.stages[] | "\(.name) \(.seconds | round) s"] | join(", "))'
+}
+
 # A read of wait/ until a word comes, and what went wrong when it is another.
 settles() { # settles NODE WORD WHAT
 	local got

@@ -59,6 +59,7 @@ settles node01 down "and cut off"
 is "it does not count as installed" "$(status node01 .installed)" null
 echo up >nodes/node01/state
 LIMIT=400 settles node01 up "it is begun again, and up" || exit 1
+took node01
 look() { # what there is in the guest
 	# shellcheck disable=SC2016 # the guest's shell expands
 	on node01 '[ ! -d /sys/firmware/efi ] || echo UEFI
@@ -86,5 +87,6 @@ echo off >nodes/node01/state
 settles node01 down "off"
 echo up >nodes/node01/state
 LIMIT=300 settles node01 up "up again"
+took node01
 like "from the same disk" "$(look 2>/dev/null)" '^kept$'
 is "without another install" "$(installs)" 1
