@@ -10,6 +10,7 @@
  *   verb.c       verbs: desired power, leave, wipe
  *   object.c     tables of objects by number and name
  *   claim.c      what must be unique: MACs, addresses, ports
+ *   host_path.c  host paths that specs name
  *   store.c      the state directory: durable writes through the worker
  *   history.c    the runtime directory: what was tried (not synced)
  *   reconcile.c  the queue of dirty objects; nodes: plan -> one step
