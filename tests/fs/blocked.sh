@@ -122,7 +122,8 @@ daemon_killed() {
 	old=$(daemon)
 	kill -KILL "$old"
 	until_true 30 other_daemon "$old" || not_ok "$call: no other daemon comes"
-	[ "$hold" = daemon ] || blocked || not_ok "$call: the daemon's end ended it"
+	[ "$hold" = daemon ] || until_true 30 blocked ||
+		not_ok "$call: the daemon's end ended it"
 	[ "$hold" = daemon ] || release
 	ends "the daemon killed, then an answer" ok
 }
