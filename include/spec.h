@@ -22,6 +22,7 @@
 #define FORWARDS_MAX   64
 #define CPUS_MAX       256
 #define VOLUMES_MAX    16
+#define TLS_NAMES_MAX  64
 #define NODE_FILES_MAX 1024
 #define SERVICES_MAX   64
 #define RUNS_MAX       64

@@ -15,7 +15,10 @@ struct plan_desired node_desired(const struct node *n)
 	bool ours = !node_foreign_image(n);
 	/* A disk that came to the spec later is there at the next start. */
 	bool disk = s->disk.present && node_running_spec(n)->disk.present;
-	enum install_way way = node_install_way(n);
+	/* And nothing is installed before that. */
+	enum install_way way = node_install_way(n) == INSTALL_GUEST && !disk
+				   ? INSTALL_NONE
+				   : node_install_way(n);
 	struct plan_desired d = {
 	    .power = n->meta.power,
 	    .leave = n->leave,

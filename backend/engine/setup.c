@@ -394,6 +394,8 @@ void node_setup_due(struct node *n)
 {
 	n->periodic = false; /* more than a look */
 	n->setup_due++;
+	/* What failed is tried with what there is now. */
+	node_doubt_drop(n);
 	for (int i = 0; i < SETUP_PARTS; i++) {
 		n->parts[i] = UNKNOWN;
 		n->offline[i] = UNKNOWN;

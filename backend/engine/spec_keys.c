@@ -264,8 +264,9 @@ ENTRIES(run_sub, run_keys, run_spec, "<name>", NULL);
 
 static const struct spec_key node_tls_keys[] = {
 	{"names", T_STRINGS, .field = FIELD(tls_spec, names),
-	 .check = check_domain, .max = 64, .example = "[\"api.example\"]",
-	 .limits = "DNS names; the node's own and its addresses are there "
+	 .check = check_host_name, .max = TLS_NAMES_MAX,
+	 .example = "[\"api.example\"]",
+	 .limits = "DNS names and IPv4 addresses; the node's own are there "
 		   "anyway",
 	 .help = "More names in the node's certificate."},
 	{"dir", T_TEXT, .field = FIELD(tls_spec, dir),

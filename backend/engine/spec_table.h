@@ -141,6 +141,7 @@ int spec_check_image(struct image_spec *s, const json_t *doc, struct err *err);
 /* spec_text_checks.c: one value, without the key's path; for the table. */
 int check_label(const char *value, struct err *err);
 int check_domain(const char *value, struct err *err);
+int check_host_name(const char *value, struct err *err);
 int check_line(const char *value, struct err *err);
 int check_path(const char *value, struct err *err);
 int check_mount(const char *value, struct err *err);

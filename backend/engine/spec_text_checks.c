@@ -65,6 +65,23 @@ int check_domain(const char *value, struct err *err)
 	}
 }
 
+/* What a certificate is for. */
+int check_host_name(const char *value, struct err *err)
+{
+	const char *last = strrchr(value, '.');
+	uint32_t ip;
+
+	last = last ? last + 1 : value;
+	if (!*last || last[strspn(last, "0123456789")])
+		return check_domain(value, err);
+	if (parse_ip(value, &ip) == 0)
+		return 0;
+	return err_set(err, -EINVAL,
+	    "\"%s\" ends like an address and is none; wanted a DNS name or an "
+	    "IPv4 address",
+	    spec_show(value).text);
+}
+
 int check_line(const char *value, struct err *err)
 {
 	if (!printable(value))

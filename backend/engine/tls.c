@@ -16,7 +16,7 @@
 #define LOOK_EVERY (3600 * USEC_PER_SEC) /* for certificates near their end */
 #define PEM_MAX    (64 * KIB)
 #define LOCALHOST  0x7f000001u
-#define IPS_MAX    (NICS_MAX + 1)
+#define IPS_MAX    (NICS_MAX + 1 + TLS_NAMES_MAX)
 #define CA_FILES   3 /* of the node: ca.crt, cert.pem, key.pem */
 
 struct tls_job {
@@ -179,8 +179,12 @@ void tls_prepare(struct node *n, store_done_fn done, void *userdata)
 	strv_push(&j->dns, n->o.name);
 	strv_pushf(&j->dns, "%s.%s", n->o.name, c->spec->domain);
 	strv_push(&j->dns, "localhost");
-	for (size_t i = 0; n->spec->tls.names && n->spec->tls.names[i]; i++)
-		strv_push(&j->dns, n->spec->tls.names[i]);
+	for (char **p = n->spec->tls.names; p && *p; p++) {
+		if (parse_ip(*p, &j->ips[j->n_ips]) == 0)
+			j->n_ips++;
+		else
+			strv_push(&j->dns, *p);
+	}
 	for (size_t i = 0; i < n->n_nics; i++)
 		if (n->nics[i].has_address)
 			j->ips[j->n_ips++] = n->nics[i].address;
