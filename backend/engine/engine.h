@@ -423,6 +423,7 @@ bool node_marks_disk(const struct node *n);
 bool node_installing(const struct node *n); /* its next run is to install */
 /* What a kernel is told to run the installed system; owned. */
 char *node_disk_cmdline(const struct node *n);
+enum image_kind node_system_kind(const struct node *n);
 enum boot_firmware node_firmware(const struct node *n);
 const char *node_root_uuid(const struct node *n); /* "" when there is none */
 struct install_texts {                            /* what a slice borrows */

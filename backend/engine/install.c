@@ -23,7 +23,7 @@ struct image *node_system(const struct node *n)
 	return o ? as_image(o) : NULL;
 }
 
-static enum image_kind system_kind(const struct node *n)
+enum image_kind node_system_kind(const struct node *n)
 {
 	const struct image *img = node_system(n);
 
@@ -38,12 +38,12 @@ enum install_way node_install_way(const struct node *n)
 {
 	if (!n->spec->install.present)
 		return INSTALL_NONE;
-	return system_kind(n) == IMAGE_DISK ? INSTALL_COLD : INSTALL_GUEST;
+	return node_system_kind(n) == IMAGE_DISK ? INSTALL_COLD : INSTALL_GUEST;
 }
 
 const struct install_driver *node_install_driver(const struct node *n)
 {
-	enum image_kind kind = system_kind(n);
+	enum image_kind kind = node_system_kind(n);
 
 	if (!n->spec->install.present || kind == IMAGE_NONE)
 		return NULL;
@@ -68,7 +68,7 @@ bool node_runs_disk(const struct node *n)
 bool node_marks_disk(const struct node *n)
 {
 	return n->spec->install.present && !n->driver->virtual &&
-	       system_kind(n) == IMAGE_ROOTFS;
+	       node_system_kind(n) == IMAGE_ROOTFS;
 }
 
 bool node_installing(const struct node *n)
@@ -328,6 +328,21 @@ static bool has_root(const struct node_spec *s)
 	return false;
 }
 
+/* NixOS has a link to its store where units are: one of ours in its place
+ * would leave it without any. */
+static int check_units(const struct node_spec *s, struct err *err)
+{
+	for (size_t i = 0; i < s->n_services; i++)
+		if (s->services[i].unit || s->services[i].source)
+			return err_set(err, -EINVAL,
+			    "services.%s.%s: units of a closure come from its "
+			    "own configuration; leave it out, and name what is "
+			    "in the closure",
+			    s->services[i].name,
+			    s->services[i].unit ? "unit" : "source");
+	return 0;
+}
+
 int install_check(struct node *n, const struct node_spec *s, struct err *err)
 {
 	struct object *o;
@@ -367,5 +382,5 @@ int install_check(struct node *n, const struct node_spec *s, struct err *err)
 	if (kind != IMAGE_DISK && kind != IMAGE_NONE && s->install.cloud_init)
 		return err_set(err, -EINVAL,
 		    "install.cloud_init: is for images of kind disk");
-	return 0;
+	return kind == IMAGE_CLOSURE ? check_units(s, err) : 0;
 }

@@ -190,6 +190,18 @@ static void add_mark(struct setup_list *l)
 	    ->link = true;
 }
 
+/* The console belongs to whoever may do everything anyway. */
+static void add_console(struct setup_list *l)
+{
+	static const char text[] =
+	    "[Service]\nExecStart=\nExecStart=-/sbin/agetty "
+	    "--autologin root --keep-baud 115200,57600,38400,9600 - $TERM\n";
+
+	setup_add(l, "console",
+	    "/etc/systemd/system/serial-getty@ttyS0.service.d/rackfs.conf",
+	    text, sizeof(text) - 1, 0644, "root:root");
+}
+
 static int add_identity(struct node *n, struct setup_list *l, struct err *err)
 {
 	_cleanup_buf_ struct buf b = {0};
@@ -204,13 +216,8 @@ static int add_identity(struct node *n, struct setup_list *l, struct err *err)
 		buf_puts(&b, "nameserver 10.0.2.3\n");
 		add_text(l, "resolver", "/etc/resolv.conf", &b);
 	}
-	/* The console belongs to whoever may do everything anyway. */
-	buf_clear(&b);
-	buf_puts(&b, "[Service]\nExecStart=\nExecStart=-/sbin/agetty "
-		     "--autologin root --keep-baud 115200,57600,38400,9600 - "
-		     "$TERM\n");
-	add_text(l, "console",
-	    "/etc/systemd/system/serial-getty@ttyS0.service.d/rackfs.conf", &b);
+	if (node_system_kind(n) != IMAGE_CLOSURE)
+		add_console(l);
 	if (node_marks_disk(n))
 		add_mark(l);
 	return add_keys(n, l, err);

@@ -39,7 +39,10 @@ nix-store --export "$top" "$nix" >"$T/half.export" 2>/dev/null
 
 # --- two nodes --------------------------------------------------------------------------
 
-start_cluster
+# Each node has a port of its own.
+share_image
+# shellcheck disable=SC2119
+start_daemon
 cd "$M" || exit 1
 image() { # image NAME SOURCE [MORE]
 	mkdir -p "images/$1"
@@ -62,6 +65,11 @@ spec() { # spec IMAGE FIRMWARE
 }
 spec path uefi >nodes/node01/spec
 spec export direct >nodes/node02/spec
+jq '.services.web.unit = "[Service]"' nodes/node01/spec >"$T/bad"
+refused "a unit beside those of the closure" EINVAL write nodes/node01/spec \
+	<"$T/bad"
+like "is told" "$(cat nodes/node01/error)" \
+	'^refused: spec: services.web.unit: units of a closure'
 echo up >state
 
 for node in node01 node02; do
