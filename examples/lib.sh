@@ -99,7 +99,7 @@ bring_up() {
 	watched "$1" $cluster && return
 	say "It failed:"
 	cat .rackfs/output
-	for of in $cluster/error $cluster/{nodes,networks,images}/*/error; do
+	for of in "$cluster/error" "$cluster"/{nodes,networks,images}/*/error; do
 		[ ! -s "$of" ] || { echo "==> $of <==" && cat "$of"; }
 	done
 	say "What the machines were told and said: $cluster/nodes/*/{log,console}."

@@ -64,7 +64,7 @@ struct source_place {
 	char *final; /* the folder that stands for this source */
 	char *cache_dir;
 	char *version; /* of the source, when it was first looked at */
-	int lock; /* on job's dir while it is made, or -1 */
+	int lock;      /* on job's dir while it is made, or -1 */
 };
 int source_place_init(struct source_place *p, const struct image_source *kind,
     const struct image_slice *slice, struct err *err);

@@ -84,7 +84,7 @@ int source_unchanged(
     const struct source_place *p, const char *source, struct err *err)
 {
 	_cleanup_free_ char *version = NULL;
-	struct stat st;
+	struct stat st = {0};
 	int r = stat_source(source, &st, err);
 
 	if (r < 0)
@@ -229,7 +229,7 @@ void source_sweep(const struct source_place *p)
 
 	while (d && (e = readdir(d))) {
 		_cleanup_close_ int fd = -1;
-		struct stat st;
+		struct stat st = {0};
 
 		if (strncmp(e->d_name, "build.", 6) != 0)
 			continue;

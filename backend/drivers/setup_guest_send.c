@@ -269,7 +269,8 @@ void setup_pack(struct setup *s)
 	s->host_code = s->tar_fd < 0 ? s->tar_fd : 0;
 	if (s->host_code)
 		return;
-	s->tar = tar = tar_out_new(s->tar_fd, TAR_GNU);
+	tar = tar_out_new(s->tar_fd, TAR_GNU);
+	s->tar = tar;
 	fill_real(s);
 	r = put_stages(s);
 	for (size_t i = 0; r == 0 && i < s->n_files; i++)

@@ -121,7 +121,7 @@ static int find_word(
 static int set_word(
     struct walk *w, const struct spec_key *key, json_t *v, void *base)
 {
-	unsigned i;
+	unsigned i = 0;
 	if (!json_is_string(v))
 		return walk_wrong_type(w, key, v, "a word");
 	int r = find_word(w, key, json_string_value(v), &i);

@@ -298,6 +298,18 @@ struct spec_shown spec_show(const char *s)
 	return r;
 }
 
+/* Never as a whole number: those are another type. */
+static struct spec_shown show_real(double v)
+{
+	struct spec_shown r;
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.15g", v);
+	snprintf(r.text, sizeof(r.text), "the number %s%s", text,
+	    strpbrk(text, ".en") ? "" : ".0");
+	return r;
+}
+
 struct spec_shown spec_show_json(const json_t *v)
 {
 	struct spec_shown r;
@@ -315,11 +327,7 @@ struct spec_shown spec_show_json(const json_t *v)
 		    "the number %" JSON_INTEGER_FORMAT, json_integer_value(v));
 		return r;
 	case JSON_REAL:
-		snprintf(r.text, sizeof(r.text), "the number %.15g",
-		    json_real_value(v));
-		if (!strpbrk(r.text + strlen("the number "), ".en"))
-			strcat(r.text, ".0");
-		return r;
+		return show_real(json_real_value(v));
 	case JSON_TRUE:
 		return (struct spec_shown){"true"};
 	case JSON_FALSE:

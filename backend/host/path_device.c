@@ -54,7 +54,7 @@ bool path_enters(const char *path, uint64_t device)
 
 	for (unsigned links = 0; next_name(&rest, &len, &name);) {
 		size_t parent = at.len;
-		uint64_t d;
+		uint64_t d = 0;
 		ssize_t n;
 
 		if (len == 1 && name[0] == '.')

@@ -112,6 +112,7 @@ reads() { [ "$(cat "$1")" = "$2" ]; } # reads FILE TEXT
 json() { timeout 20 jq -r "$2" "$1"; } # json FILE FILTER
 
 # settle [NODE]: what wait/ gives; its exit status.
+# shellcheck disable=SC2120 # most mean all
 settle() { timeout "${2:-$LIMIT}" cat "$M/wait/${1:-all}"; }
 
 # --- the daemon ------------------------------------------------------------------
