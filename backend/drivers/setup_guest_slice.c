@@ -315,9 +315,15 @@ bool setup_service_uses(const struct setup *s, size_t service, size_t file)
 					     STREQ(name + len, ".service")))
 			return true;
 	}
-	for (char **u = (char **)v->uses; u && *u; u++)
-		if (STREQ(*u, path))
+	/* A file, or the folder that it is in. */
+	for (char **u = (char **)v->uses; u && *u; u++) {
+		size_t n = strlen(*u);
+
+		while (n > 1 && (*u)[n - 1] == '/')
+			n--;
+		if (strncmp(*u, path, n) == 0 && (!path[n] || path[n] == '/'))
 			return true;
+	}
 	return false;
 }
 

@@ -60,7 +60,17 @@ static void report(
 	    "%s: %s", i->name, detail);
 }
 
-/* A required service decides over its node. */
+static bool any_fails(const struct node *n)
+{
+	for (const struct check_item *i = n->checks; i; i = i->next)
+		if (n->spec->services[i->index].required &&
+		    i->state == CHECK_FAIL)
+			return true;
+	return false;
+}
+
+/* A required service decides over its node: what one has failed, another can't
+ * mend. */
 static void judge(struct check_item *i, bool pass)
 {
 	struct node *n = i->node;
@@ -76,7 +86,8 @@ static void judge(struct check_item *i, bool pass)
 		n->failed_check = true;
 		node_fail(n, STAGE_SERVICES, text);
 		node_refresh(n);
-	} else if (pass && n->failed_check && n->tried.failed) {
+	} else if (pass && n->failed_check && n->tried.failed &&
+		   !any_fails(n)) {
 		history_clear_failure(n);
 		node_refresh(n);
 		mark_dirty(&n->o);
@@ -88,6 +99,11 @@ static void took(struct check_item *i, bool pass, const char *detail)
 	bool young = i->node && !i->passed && i->node->up_since &&
 		     loop_now(i->c->loop) - i->node->up_since < GRACE;
 
+	/* Somebody may have stopped it: seen, and mended, before it is judged.
+	 */
+	if (i->node && !pass && i->failures == 0 &&
+	    i->node->plan.state == STATE_UP && i->node->plan.settled)
+		node_look_soon(i->node);
 	i->checked = now_real();
 	i->failures = pass ? 0 : i->failures + 1;
 	i->passed |= pass;
@@ -448,6 +464,18 @@ static void soon(struct check_item *list)
 {
 	for (struct check_item *i = list; i; i = i->next)
 		loop_timer_set(i->timer, loop_now(i->c->loop) + SOON);
+}
+
+/* Required services are up when their checks have passed. */
+void checks_set_up(struct node *n)
+{
+	for (struct check_item *i = n->checks; i; i = i->next) {
+		if (!n->spec->services[i->index].required)
+			continue;
+		i->failures = 0;
+		i->passed = true;
+		report(i, CHECK_PASS, "it passed as the service was set up");
+	}
 }
 
 void checks_node_changed(struct node *n)

@@ -156,9 +156,9 @@ struct node {
 	enum tri offline[SETUP_PARTS]; /* written below the disk's root */
 	enum tri parts[SETUP_PARTS];   /* right in the guest */
 	bool setup_look;               /* it is time to look again */
-	/* Counts when it is due; and what that was when what is under way
-	 * began. */
-	unsigned setup_due, setup_doing;
+	/* Counts when all is to be looked at anew; and what that was when what
+	 * is under way began. */
+	unsigned due, doing_due;
 	bool had_files; /* in this run there were files: some may have to go */
 	struct setup_item *drift; /* what differed, as last seen */
 	size_t n_drift;
@@ -463,6 +463,7 @@ bool node_has_setup(const struct node *n, enum setup_part part, bool offline);
 /* All of it is to be put right (again). */
 void node_setup_due(struct node *n);
 void node_look_again(struct node *n);   /* the same, and names and the disk */
+void node_look_soon(struct node *n);    /* a look that unsettles nothing */
 void node_setup_forget(struct node *n); /* a new run */
 void node_watch_sources(struct node *n);
 void node_drift_drop(struct node *n);
@@ -479,6 +480,7 @@ void checks_start(struct cluster *c); /* with the results of the last daemon */
 void checks_follow_cluster(struct cluster *c); /* after a change of its spec */
 void checks_follow_node(struct node *n);
 void checks_node_changed(struct node *n); /* its state: look soon */
+void checks_set_up(struct node *n); /* its services: those required passed */
 void node_checks_drop(struct node *n);
 void checks_stop(struct cluster *c);
 /* Those of n's services; NULL: of the cluster's spec. */

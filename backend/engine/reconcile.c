@@ -241,18 +241,13 @@ static void observe_all(void *userdata)
 
 		if (n->plan.state != STATE_UP || !n->plan.settled)
 			continue;
-		for (int i = 0; i < SETUP_PARTS; i++)
-			n->setup_look |= node_has_setup(n, i, false);
-		if (n->driver->virtual && !n->setup_look)
-			continue;
-		n->periodic = true;
 		if (!n->driver->virtual) {
 			/* It is looked at, and put right. */
 			n->guest_right = NO;
 			if (n->disk_look)
 				n->disk_look->content = DISK_UNKNOWN;
 		}
-		mark_dirty(o);
+		node_look_soon(n);
 	}
 	loop_timer_set(
 	    c->observe_timer, loop_now(c->loop) + c->spec->observe_every);

@@ -400,7 +400,7 @@ void node_drift_drop(struct node *n)
 void node_setup_due(struct node *n)
 {
 	n->periodic = false; /* more than a look */
-	n->setup_due++;
+	n->due++;
 	/* What failed is tried with what there is now. */
 	node_doubt_drop(n);
 	for (int i = 0; i < SETUP_PARTS; i++) {
@@ -417,6 +417,16 @@ void node_look_again(struct node *n)
 		n->guest_right = NO;
 	if (n->disk_look)
 		n->disk_look->content = DISK_UNKNOWN;
+}
+
+void node_look_soon(struct node *n)
+{
+	for (int i = 0; i < SETUP_PARTS; i++)
+		n->setup_look |= node_has_setup(n, i, false);
+	if (n->driver->virtual && !n->setup_look)
+		return; /* there is nothing to see */
+	n->periodic = true;
+	mark_dirty(&n->o);
 }
 
 void node_setup_forget(struct node *n)

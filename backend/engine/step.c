@@ -319,6 +319,7 @@ void step_run(struct node *n)
 	node_open(n);
 	n->doing = n->plan.step;
 	n->cancelling = n->timed_out = false;
+	n->doing_due = n->due;
 	n->op = (struct op){
 	    .what = step_name(n->doing),
 	    .done = op_ended,

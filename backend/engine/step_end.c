@@ -256,6 +256,20 @@ static bool try_again(struct node *n, int code, const struct err *err)
 	return true;
 }
 
+static void failed(struct node *n, enum step step, const struct err *err)
+{
+	/* The run that a failed start left is dealt with. */
+	if (step == STEP_START && n->machine_look.state == MACHINE_NONE)
+		n->handled = n->machine_look.launch;
+	if (n->doing_due != n->due)
+		object_logf(&n->o, "%s: failed, and something has changed: %s",
+		    step_name(step), err_text(err));
+	else if (needs_machine(n, step))
+		node_doubt(n, step, stage_of(n, step), err_text(err));
+	else
+		node_fail(n, stage_of(n, step), err_text(err));
+}
+
 void step_ended(struct node *n, enum step step, int code, const struct err *err)
 {
 	struct err none = ERR_INIT;
@@ -279,16 +293,11 @@ void step_ended(struct node *n, enum step step, int code, const struct err *err)
 			object_logf(&n->o, "power-off: %s", err_text(err));
 			took_effect(n, step);
 		} else {
-			/* The run that a failed start left is dealt with. */
-			if (step == STEP_START &&
-			    n->machine_look.state == MACHINE_NONE)
-				n->handled = n->machine_look.launch;
-			if (needs_machine(n, step))
-				node_doubt(
-				    n, step, stage_of(n, step), err_text(err));
-			else
-				node_fail(n, stage_of(n, step), err_text(err));
+			failed(n, step, err);
 		}
+		/* It knew nothing of what came meanwhile. */
+		if (n->doing_due != n->due)
+			node_look_again(n);
 	}
 	n->cancelling = n->timed_out = false;
 	n->op_deadline = USEC_NEVER;

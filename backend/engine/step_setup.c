@@ -111,7 +111,7 @@ static void run_setup(struct node *n, bool look)
 	struct err err = ERR_INIT;
 	int r;
 
-	n->setup_doing = n->setup_due;
+	n->doing_due = n->due; /* the slice is of now */
 	if (!n->setup)
 		r = n->driver->setup->open(n->env, &n->setup, &err);
 	else
@@ -212,7 +212,7 @@ void set_up(struct node *n, bool look)
 
 	n->driver->setup->look(n->setup, &l);
 	/* What changed meanwhile was not seen, or not all of it. */
-	if (!l.known || n->setup_doing != n->setup_due)
+	if (!l.known || n->doing_due != n->due)
 		return;
 	if (n->doing_offline && !look) {
 		n->offline[n->doing_part] = YES;
@@ -233,5 +233,7 @@ void set_up(struct node *n, bool look)
 		n->renewed = false;
 		node_has_hosts(n);
 	}
+	if (n->doing_part == SETUP_SERVICES)
+		checks_set_up(n);
 	keep_drift(n, &l, false);
 }

@@ -237,6 +237,20 @@ settle node02 >/dev/null
 t "in the guest" empty "$R/nodes/node02/fake-drift"
 patch spec '{"on_drift":null,"observe_every":"0s"}'
 
+# --- a spec that changes while the one before is carried out ---
+settle node01 >/dev/null
+patch spec '{"on_drift":"report","observe_every":"1s"}'
+patch nodes/node01/spec '{"fake":{"delay":"500ms"},"files":{"/etc/motd":{"content":"one"}}}'
+eventually "files are on their way" 10 grep -q '^node01 .*files are put' plan
+patch nodes/node01/spec '{"files":{"/etc/motd":{"content":"two"}}}'
+is "... and others come" "$(settle node01)" up
+once=$(status .drift.looked)
+looked_since() { [ "$(status .drift.looked)" != "$once" ]; }
+eventually "a look" 10 looked_since
+is "... finds the last" "$(cat drift)" ""
+patch spec '{"on_drift":null,"observe_every":"0s"}'
+patch nodes/node01/spec '{"fake":{"delay":null}}'
+
 # --- volumes of a machine that runs ---
 settle node01 >/dev/null
 launch=$(status .machine.launch)

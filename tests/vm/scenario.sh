@@ -45,6 +45,25 @@ $node"
 done
 t "the operator's certificate is the authority's" openssl verify \
 	-CAfile "$C/ca.crt" "$C/client/cert.pem"
+# With the operator's certificate, from this host, through a tunnel.
+api=$(free_port)
+ssh -N -F "$C/ssh_config" -o ExitOnForwardFailure=yes \
+	-L "127.0.0.1:$api:10.36.0.11:2379" node01 </dev/null >/dev/null 2>&1 &
+tunnel=$!
+until_true 20 taken "$api"
+ask() {
+	curl -s --max-time 60 --resolve "node01:$api:127.0.0.1" \
+		--cacert "$C/ca.crt" "$@" "https://node01:$api/health"
+}
+like "with it the operator is served" \
+	"$(ask --cert "$C/client/cert.pem" --key "$C/client/key.pem")" \
+	'"health":"true"'
+fails "nobody is without one" ask
+like "openssl agrees" "$(timeout 60 openssl s_client -brief -verify_return_error \
+	-connect "127.0.0.1:$api" -verify_hostname node01.raft.internal \
+	-CAfile "$C/ca.crt" -cert "$C/client/cert.pem" \
+	-key "$C/client/key.pem" </dev/null 2>&1)" 'Verification: OK'
+kill $tunnel
 unlike "no private key is told anywhere" \
 	"$(cat "$C/events" "$C"/nodes/*/log "$C/status.json")" 'PRIVATE KEY'
 

@@ -14,6 +14,7 @@ head -c 3M /dev/urandom >"$T/big"
 echo first >"$T/source"
 jq -n --arg source "$T/source" --arg big "$T/big" '{
 	memory: "256M",
+	internet: true,
 	files: (([range(28) | {key: "/opt/files/\(. % 5)/\(.)",
 		value: {content: "file \(.)\n"}}] | from_entries) + {
 		"/opt/source": {source: $source, mode: "0600"},
@@ -117,6 +118,33 @@ is "another has its new content" "$(on node01 cat /opt/files/1/1)" new
 is "a command runs once for each content" "$(on node01 cat /opt/ran)" "file 0
 two
 again"
+
+# Who may log in.
+ssh-keygen -q -t ed25519 -N '' -f "$T/mine"
+port=$(ssh -nTG -F "$M/ssh_config" node01 | awk '$1 == "port" { print $2 }')
+login() {
+	timeout 30 ssh -n -F /dev/null -o BatchMode=yes -o IdentitiesOnly=yes \
+		-o UserKnownHostsFile="$M/known_hosts" -i "$T/mine" -p "$port" \
+		root@127.0.0.1 true
+}
+# shellcheck disable=SC2317 # called by eventually
+no_login() { ! login; }
+fails "a stranger's key" login
+echo "{\"authorized_keys\":[\"$(cat "$T/mine.pub")\"]}" >>"$M/spec"
+eventually "is taken once the spec has it" 30 login
+echo '{"authorized_keys":null}' >>"$M/spec"
+eventually "and not any more" 30 no_login
+
+# What is outside; here: this host.
+head -c 100 /dev/urandom | base64 >"$T/page"
+python3 -u -m http.server --bind 127.0.0.1 --directory "$T" 0 >"$T/web" 2>&1 </dev/null &
+web=$!
+until_true 20 grep -q port "$T/web"
+is "\`internet\` leads outside" "$(on node01 wget -q -O- -T 20 \
+	"http://10.0.2.2:$(grep -oE 'port [0-9]+' "$T/web" | cut -d' ' -f2)/page")" \
+	"$(cat "$T/page")"
+kill $web
+settles node01 up "and the node is up"
 
 # What can't be.
 on node01 mkdir /opt/folder
