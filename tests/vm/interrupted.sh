@@ -24,7 +24,7 @@ tar -xf "$tar" ./usr/bin ./usr/sbin 2>/dev/null
 (cd usr && find bin sbin -type f -exec sha256sum {} +) >sums
 rm -r usr
 # What takes a while to send.
-head -c 16M /dev/urandom >big
+head -c 32M /dev/urandom >big
 
 mkdir "$M/images/system" "$node"
 echo "{\"kind\":\"rootfs\",\"source\":\"system.tar.zst\",
@@ -52,6 +52,16 @@ half() { # half WHAT
 	is "$1: no system counts as installed" "$(status node01 .installed)" null
 	is "$1: nor will one after a restart" \
 		"$(json "$S/nodes/node01/node.json" '.installed? // "none"')" none
+}
+# caught WHAT: while it is copied, and there it stays, however fast this host.
+caught() {
+	if until_true 120 copying && kill -STOP "$(qemu_pid node01)"; then
+		ok "$1"
+	else
+		not_ok "$1"
+		note <"$node/progress"
+		exit 1
+	fi
 }
 # Another machine than the one that was killed.
 killed_qemu() {
@@ -86,7 +96,7 @@ echo '{"disk":{"size":"1G"}}' >>"$node/spec"
 
 # --- copying ---------------------------------------------------------------------------------
 
-eventually "a larger one is copied to" 120 copying
+caught "a larger one is copied to"
 is "in the same machine" "$(qemu_pid node01)" "$machine"
 switch=$(pids_of vde_switch)
 kill -KILL "$switch"
@@ -98,18 +108,19 @@ is "as if nothing had been" "$(cat "$node/state")" installing
 killed_qemu
 eventually "the machine dies while it is copied: another comes" 60 another
 half "the machine dies while it is copied"
-eventually "it is copied anew" 120 copying
+caught "it is copied anew"
 
 kill_daemon
 killed_qemu
 again
 eventually "all die while it is copied: a machine comes" 60 another
 half "all die while it is copied"
-eventually "and once more" 120 copying
+caught "and once more"
 
 machine=$(qemu_pid node01)
 before=$(copied)
 killed_daemon "the daemon dies while it is copied"
+kill -CONT "$machine"
 half "the daemon dies while it is copied"
 
 # --- configuring, and the mark that it is whole -----------------------------------------------
@@ -162,4 +173,23 @@ is "and so is the system" \
 is "nothing is left to do" "$(cat "$M/plan")" ""
 is "one machine, one switch" \
 	"$(count "$(pids_of qemu-system)") $(count "$(pids_of vde_switch)")" "1 1"
+
+# --- checks and units that go wrong in it -----------------------------------------------------
+
+# shellcheck disable=SC2028 # escapes of JSON
+echo '{"services":{"slow":{"unit":"[Service]\nExecStart=/bin/sleep 2000\n",
+	"check":"exec:exec sleep 1000"}}}' >>"$node/spec"
+settles node01 up "a service whose check never ends, and need not"
+eventually "it is told" 60 grep -qE '^node01\.slow .*no end within 10 s' "$M/checks"
+eventually "and tried again" 30 on node01 "pgrep -xf 'sleep 1000'"
+is "one at a time" "$(on node01 "pgrep -cxf 'sleep 1000'")" 1
+# shellcheck disable=SC2028
+echo '{"services":{"slow":null,"bad":{"unit":
+	"[Service]\nType=oneshot\nExecStart=/bin/sh -c \u0027echo broken-thing >&2; exit 3\u0027\n"}}}' \
+	>>"$node/spec"
+fails "a unit that fails" settle node01
+like "... error has the end of its journal" "$(cat "$node/error")" \
+	'^failed: services: .*bad.*broken-thing'
+echo '{"services":{"bad":null}}' >>"$node/spec"
+settles node01 up "without it the node is up"
 [ $bad = 0 ]
