@@ -159,6 +159,7 @@ struct node {
 	/* Counts when all is to be looked at anew; and what that was when what
 	 * is under way began. */
 	unsigned due, doing_due;
+	unsigned again, doing_again; /* the same of names and the disk */
 	bool had_files; /* in this run there were files: some may have to go */
 	struct setup_item *drift; /* what differed, as last seen */
 	size_t n_drift;

@@ -412,6 +412,7 @@ void node_setup_due(struct node *n)
 /* Looked at, and put right, beside what is up. */
 void node_look_again(struct node *n)
 {
+	n->again++;
 	node_setup_due(n);
 	if (n->guest_right == YES)
 		n->guest_right = NO;

@@ -320,6 +320,7 @@ void step_run(struct node *n)
 	n->doing = n->plan.step;
 	n->cancelling = n->timed_out = false;
 	n->doing_due = n->due;
+	n->doing_again = n->again;
 	n->op = (struct op){
 	    .what = step_name(n->doing),
 	    .done = op_ended,

@@ -258,16 +258,21 @@ static bool try_again(struct node *n, int code, const struct err *err)
 
 static void failed(struct node *n, enum step step, const struct err *err)
 {
+	bool late = n->doing_due != n->due;
+
 	/* The run that a failed start left is dealt with. */
 	if (step == STEP_START && n->machine_look.state == MACHINE_NONE)
 		n->handled = n->machine_look.launch;
-	if (n->doing_due != n->due)
+	/* It knew nothing of what came meanwhile; what comes again and again
+	 * is no excuse. */
+	if (late && ++n->tries <= TRIES_MAX) {
 		object_logf(&n->o, "%s: failed, and something has changed: %s",
 		    step_name(step), err_text(err));
-	else if (needs_machine(n, step))
+	} else if (!late && needs_machine(n, step)) {
 		node_doubt(n, step, stage_of(n, step), err_text(err));
-	else
+	} else {
 		node_fail(n, stage_of(n, step), err_text(err));
+	}
 }
 
 void step_ended(struct node *n, enum step step, int code, const struct err *err)
@@ -295,8 +300,7 @@ void step_ended(struct node *n, enum step step, int code, const struct err *err)
 		} else {
 			failed(n, step, err);
 		}
-		/* It knew nothing of what came meanwhile. */
-		if (n->doing_due != n->due)
+		if (code == 0 && n->doing_again != n->again)
 			node_look_again(n);
 	}
 	n->cancelling = n->timed_out = false;

@@ -122,6 +122,7 @@ again"
 # Who may log in.
 ssh-keygen -q -t ed25519 -N '' -f "$T/mine"
 port=$(ssh -nTG -F "$M/ssh_config" node01 | awk '$1 == "port" { print $2 }')
+# shellcheck disable=SC2317 # called by eventually
 login() {
 	timeout 30 ssh -n -F /dev/null -o BatchMode=yes -o IdentitiesOnly=yes \
 		-o UserKnownHostsFile="$M/known_hosts" -i "$T/mine" -p "$port" \
@@ -136,13 +137,13 @@ echo '{"authorized_keys":null}' >>"$M/spec"
 eventually "and not any more" 30 no_login
 
 # What is outside; here: this host.
-head -c 100 /dev/urandom | base64 >"$T/page"
+echo "a page of $$" >"$T/page"
 python3 -u -m http.server --bind 127.0.0.1 --directory "$T" 0 >"$T/web" 2>&1 </dev/null &
 web=$!
 until_true 20 grep -q port "$T/web"
-is "\`internet\` leads outside" "$(on node01 wget -q -O- -T 20 \
-	"http://10.0.2.2:$(grep -oE 'port [0-9]+' "$T/web" | cut -d' ' -f2)/page")" \
-	"$(cat "$T/page")"
+like "\`internet\` leads outside" "$(on node01 "printf 'GET /page HTTP/1.0\r\n\r\n' |
+	nc 10.0.2.2 $(grep -oE 'port [0-9]+' "$T/web" | cut -d' ' -f2)")" \
+	"^$(tail -n 1 "$T/page")\$"
 kill $web
 settles node01 up "and the node is up"
 
