@@ -25,10 +25,13 @@
 
 struct render session_render(struct session *s, struct object *o)
 {
-	int64_t clock = (int64_t)(now_real() - now_mono());
+	uint64_t before = now_mono(), real = now_real();
+	int64_t clock = (int64_t)(real - before);
+	/* This thread may have been kept waiting between the two looks. */
+	int64_t between = (int64_t)(now_mono() - before);
 
 	/* What is between two looks at two clocks is no news. */
-	if (llabs(clock - s->clock) > CLOCK_SET)
+	if (!s->clock || llabs(clock - s->clock) > CLOCK_SET + between)
 		s->clock = clock;
 	return (struct render){.cluster = s->cluster,
 	    .object = o,
