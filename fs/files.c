@@ -76,7 +76,8 @@ const struct file files[] = {
     TEXT(4, PLACE_ROOT, "status", STATUS_ASPECTS, render_status,
 	"a line for each node, for people; then one that begins with "
 	"`cluster:` for all of them"),
-    TEXT(5, PLACE_ROOT, "status.json", STATUS_ASPECTS | ASPECT_TLS,
+    TEXT(5, PLACE_ROOT, "status.json",
+	STATUS_ASPECTS | ASPECT_TLS | ASPECT_ERROR | ASPECT_SPEC,
 	render_cluster_status_json, "the same for programs"),
     STREAM(6, PLACE_ROOT, "events", ASPECT_EVENTS, STREAM_EVENTS,
 	"what has changed: a line of JSON each, numbered; follow it with "
@@ -225,7 +226,7 @@ const struct file files[] = {
 	.name = "progress",
 	.mode = 0444,
 	.kind = FILE_TEXT,
-	.aspects = ASPECT_PROGRESS,
+	.aspects = ASPECT_PROGRESS | ASPECT_SPEC, /* has its stages */
 	.render = render_progress,
 	.timed = true,
 	.help = "a line for each stage: name, state, seconds, percent, detail"},

@@ -24,6 +24,11 @@ static unsigned for_all(const struct object *o, unsigned aspects)
 	    aspects & (ASPECT_OBSERVED | ASPECT_PROGRESS | ASPECT_PORTS |
 			  ASPECT_REACH | ASPECT_LINKS);
 
+	/* status.json of all has them with their specs and errors. */
+	if ((o->kind == OBJECT_NETWORK || o->kind == OBJECT_IMAGE) &&
+	    (aspects &
+		(ASPECT_SPEC | ASPECT_STATE | ASPECT_ERROR | ASPECT_OBSERVED)))
+		bits |= ASPECT_STATUS;
 	if (o->kind != OBJECT_IMAGE && (aspects & (ASPECT_SPEC | ASPECT_STATE)))
 		bits |= ASPECT_LINKS;
 	return bits;

@@ -13,6 +13,7 @@ cd "$M" || exit 1
 watch() { # watch NAME PATH...: events go to $T/NAME
 	local name=$1
 	shift
+	rm -f "$T/$name.err" # of an earlier one
 	inotifywait -m --format '%w%f %e' "$@" >"$T/$name" 2>"$T/$name.err" &
 	watcher=$!
 	until_true 20 grep -q 'Watches established' "$T/$name.err" ||
@@ -88,6 +89,28 @@ done
 eventually "wait/node09: CREATE" 20 saw tree '^wait/node09 CREATE$'
 eventually "wait/node09: DELETE" 20 saw tree '^wait/node09 DELETE$'
 unwatch
+
+# --- files that show what another one has changed ---
+mkdir networks/other images/other
+settle >/dev/null
+differs() { [ "$(cat "$1")" != "$2" ]; } # differs FILE TEXT
+shows() { # shows FILE CHANGE: it is another then, and its watcher is told
+	local before
+	watch shows "$1"
+	before=$(cat "$1")
+	eval "$2" 2>/dev/null
+	eventually "$1, by $2" 20 differs "$1" "$before"
+	eventually "and is told" 20 saw shows "^$1 CLOSE_WRITE"
+	unwatch
+}
+shows status.json 'echo "{\"mtu\":1400}" >networks/other/spec'
+shows status.json 'echo "{\"kind\":\"rootfs\",\"source\":\"/none\"}" >images/other/spec'
+shows status.json 'mkdir nodes/Bad'
+shows status.json 'echo "{\"on_drift\":\"report\"}" >>spec'
+shows nodes/node03/status.json 'echo nonsense >nodes/node03/state'
+shows nodes/node03/progress 'echo "{\"tls\":{}}" >>nodes/node03/spec'
+shows nodes/node03/disk 'echo "{\"size\":\"2G\"}" >nodes/node03/disk'
+rmdir networks/other images/other
 
 # --- attributes are new when the watcher is told ---
 watch size nodes/node01/progress
