@@ -8,23 +8,29 @@
 . "$ROOT/tests/vm/lib.sh"
 
 # Programs that the daemon finds first in PATH: each waits while its gate is shut
-# (a folder), then becomes the real one.
+# (a pipe that nobody writes to), then becomes the real one.  It waits without a
+# child of its own, so that it is one process all along.
 mkdir "$T/bin" "$T/gates"
 for program in vde_switch qemu-system-x86_64 qemu-img apt-get; do
 	cat >"$T/bin/$program" <<-GATE
 		#!/bin/sh
-		if [ -d "$T/gates/$program" ]; then
-			touch "$T/gates/$program/waits"
-			while [ -d "$T/gates/$program" ]; do sleep 0.05; done
+		if [ -p "$T/gates/$program" ]; then
+			: >"$T/gates/$program.waits"
+			read -r _ <"$T/gates/$program"
 		fi
 		exec $(command -v $program || echo /usr/bin/$program) "\$@"
 	GATE
 	chmod +x "$T/bin/$program"
 done
 export PATH=$T/bin:$PATH
-shut() { mkdir "$T/gates/$1"; }
-open_gate() { rm -r "$T/gates/$1"; }
-at_gate() { [ -e "$T/gates/$1/waits" ]; }
+shut() { mkfifo "$T/gates/$1"; }
+at_gate() { [ -e "$T/gates/$1.waits" ]; }
+open_gate() { # who waits reads the pipe's end, who comes later finds no pipe
+	local gate
+	exec {gate}<>"$T/gates/$1"
+	rm -f "$T/gates/$1" "$T/gates/$1.waits"
+	exec {gate}>&-
+}
 
 # The image: its builder is a child and ends with the daemon.
 mkdir -m 700 "$S"
