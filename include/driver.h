@@ -24,32 +24,11 @@
 #ifndef RACKFS_DRIVER_H
 #define RACKFS_DRIVER_H
 
-#include "err.h"
 #include "loop.h"
+#include "op.h"
 #include "spec.h"
 
 struct ssh; /* backend/host/ssh.h: one SSH session */
-
-/* --- one accepted call --- */
-
-struct op {
-	const char *what; /* "start": for logs; static */
-	/* Set by the caller. */
-	void (*done)(struct op *op, int code, const struct err *err);
-	/* percent -1: unknown.  May be NULL. */
-	void (*progress)(struct op *op, int percent, const char *text);
-	void *owner;
-	/* Set by the driver while it is accepted. */
-	void (*cancel)(struct op *op);
-	void *driver_data;
-	/* Kept by driver.c. */
-	bool pending;
-};
-/* For drivers: ends op; it may be freed by done. err may be NULL with 0. */
-void op_done(struct op *op, int code, const struct err *err);
-void op_progress(struct op *op, int percent, const char *fmt, ...) PRINTF(3, 4);
-/* For the engine. */
-void op_cancel(struct op *op);
 
 /* What every handle is opened with; borrowed while it is open. */
 struct driver_env {

@@ -160,8 +160,7 @@ static bool here(int (*available)(struct err *err))
 	return r == 0;
 }
 
-/* --- machine
- * ------------------------------------------------------------------ */
+/* --- machine ------------------------------------------------------------- */
 
 static int no_identity(void *owner, struct buf *ret, struct err *err)
 {
@@ -351,8 +350,7 @@ static void fake_machine_boots_and_ends(void)
 	place_done(&p);
 }
 
-/* --- network
- * --------------------------------------------------------------------- */
+/* --- network ------------------------------------------------------------- */
 
 static void *network_at(const struct network_driver *d, struct place *p)
 {
@@ -1123,8 +1121,7 @@ static void fake_check_fails_so_many_times(void)
 	place_done(&p);
 }
 
-/* --- a node that does nothing costs nothing
- * -------------------------------------------------- */
+/* --- a node that does nothing costs nothing ------------------------------ */
 
 static void opening_fake_nodes_is_free(void)
 {
@@ -1164,8 +1161,7 @@ static void opening_fake_nodes_is_free(void)
 	place_done(&p);
 }
 
-/* --- all of the registry
- * ------------------------------------------------------------------------ */
+/* --- all of the registry ------------------------------------------------- */
 
 static void on_driver(const char *kind, const char *name, const char *help,
     int (*available)(struct err *err), void *userdata)

@@ -118,6 +118,37 @@ static void cancel_and_progress_reach_the_other_side(void)
 	CHECK_INT(cancels, 1);
 }
 
+static void a_slot_ends_its_call_once_and_from_the_loop(void)
+{
+	struct op_slot slot = {0};
+	struct op op = new_op();
+	struct loop *l;
+
+	CHECK_INT(loop_new(&l), 0);
+	CHECK_INT(op_slot_open(&slot, l), 0);
+	CHECK(!op_end(&slot, 0)); /* nothing is under way */
+	answer = 0;
+	CHECK_INT(begin(&op), 0);
+	op_begin(&slot, taken, on_cancel, &slot);
+	CHECK(op_waits(&slot) && op.driver_data == &slot);
+	err_set(&slot.err, -EIO, "the switch ended");
+	CHECK(op_end(&slot, -EIO));
+	CHECK(!op_waits(&slot) && !fired);
+	CHECK(!op_end(&slot, 0)); /* the first counts */
+	while (!fired && loop_turn(l, USEC_NEVER) >= 0)
+		;
+	CHECK_INT(code, -EIO);
+	CHECK_STR(sentence, "the switch ended");
+	/* Free again; of the last call nothing is left. */
+	CHECK_INT(begin(&op), 0);
+	op_begin(&slot, taken, on_cancel, &slot);
+	CHECK_STR(slot.err.text, "");
+	op_drop(&slot);
+	CHECK(!op_end(&slot, 0));
+	op_slot_close(&slot);
+	loop_free(l);
+}
+
 /* In a child, whose last words are nobody's. */
 static bool aborts(void (*fn)(void))
 {
@@ -211,6 +242,7 @@ static const struct test_case cases[] = {
     CASE(refused_calls_can_be_made_again),
     CASE(failures_have_a_sentence),
     CASE(cancel_and_progress_reach_the_other_side),
+    CASE(a_slot_ends_its_call_once_and_from_the_loop),
     CASE(breaches_end_at_an_assert),
     CASE(contents_have_words),
 };

@@ -186,8 +186,7 @@ static void many_differences(void)
 	CHECK(strstr(fix.wrong.data, "and more"));
 }
 
-/* --- reach
- * -------------------------------------------------------------------- */
+/* --- reach --------------------------------------------------------------- */
 
 static const struct guest_peer peers[] = {{"node02", 0x0a24000c},
     {"node03", 0x0a24000d}, {"node04", 0x0a24000e}, {"node05", 0x0a24000f}};

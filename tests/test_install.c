@@ -114,8 +114,7 @@ static void the_top_of_a_closure(void)
 	}
 }
 
-/* --- whole disks
- * ---------------------------------------------------------------- */
+/* --- whole disks --------------------------------------------------------- */
 
 static bool ended;
 static int code;

@@ -103,8 +103,7 @@ static void stream_has_limits(void)
 	CHECK_INT(feed(text, 20000, 100, &b), -EBADMSG);
 }
 
-/* --- a client and a server
- * -------------------------------------------------------- */
+/* --- a client and a server ----------------------------------------------- */
 
 struct talk {
 	struct loop *loop;

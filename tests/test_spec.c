@@ -437,8 +437,7 @@ static void network_cards_are_checked(void)
 	check_rows_(SPEC_NODE, twice, ARRAY_SIZE(twice), -EEXIST);
 }
 
-/* --- disks
- * --------------------------------------------------------------------- */
+/* --- disks --------------------------------------------------------------- */
 
 #define DISK(size, table, parts)                                               \
 	"{\"disk\":{\"size\":\"" size "\",\"table\":\"" table                  \
@@ -573,8 +572,7 @@ static void file_systems_are_checked(void)
 	}
 }
 
-/* --- the other kinds
- * --------------------------------------------------------------- */
+/* --- the other kinds ----------------------------------------------------- */
 
 static void networks_are_checked(void)
 {
@@ -731,8 +729,7 @@ static void a_name_has_63_characters(void)
 	CHECK_INT(spec_check_name("nodes", "a.b", &err), -EINVAL);
 }
 
-/* --- what is filled in
- * -------------------------------------------------------------- */
+/* --- what is filled in --------------------------------------------------- */
 
 static void a_node_gets_its_defaults(void)
 {
@@ -977,8 +974,7 @@ static void secrets_are_digests(void)
 	CHECK(strstr(b.data, "digest "));
 }
 
-/* --- differences
- * ------------------------------------------------------------------------ */
+/* --- differences --------------------------------------------------------- */
 
 static void add_key(const char *key, void *userdata)
 {

@@ -38,7 +38,6 @@ struct unit {
 struct disk {
 	const struct driver_env *env;
 	struct fake_task task;
-	struct err *failure; /* of ensure, or NULL */
 	struct unit units[1 + VOLUMES_MAX];
 	size_t n;
 	bool laid_out;
@@ -48,11 +47,6 @@ struct disk {
 	uint64_t size;
 	struct buf found;
 };
-
-static int fake_available(struct err *err)
-{
-	return 0;
-}
 
 static int fake_open(const struct driver_env *env, void **ret, struct err *err)
 {
@@ -80,7 +74,6 @@ static void fake_close(void *self)
 		return;
 	fake_drop(&d->task);
 	drop_units(d);
-	free(d->failure);
 	buf_done(&d->found);
 	free(d);
 }
@@ -276,8 +269,7 @@ static void fake_look(void *self, struct disk_look *ret)
 	snprintf(ret->found, sizeof(ret->found), "%s", buf_str(&d->found));
 }
 
-/* --- writing
- * -------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------- */
 
 static int write_all_units(struct disk *d, struct content *c, uint64_t launch,
     bool whole, struct err *err)
@@ -303,7 +295,8 @@ static int write_all_units(struct disk *d, struct content *c, uint64_t launch,
 static int ensure_end(void *self, struct err *err)
 {
 	struct disk *d = self;
-	_cleanup_free_ struct err *failure = TAKE_PTR(d->failure);
+	struct err failure = ERR_INIT;
+	bool whole = fake_told(&d->task, &failure) == 0;
 	struct fake_record run;
 	struct content c[1 + VOLUMES_MAX] = {0};
 	int r = see(d, c, err);
@@ -319,12 +312,12 @@ static int ensure_end(void *self, struct err *err)
 		    "whole");
 	r = fake_record_read(d->env, &run, err);
 	if (r == 0) /* or broken off in the middle */
-		r = write_all_units(d, c, run.launch, !failure, err);
+		r = write_all_units(d, c, run.launch, whole, err);
 	if (r == 0)
 		r = see(d, c, err);
-	if (r == 0 && failure) {
-		err_copy(err, failure);
-		r = err->code;
+	if (r == 0 && !whole) {
+		err_copy(err, &failure);
+		r = failure.code;
 	}
 	return r;
 }
@@ -333,18 +326,13 @@ static int fake_ensure(
     void *self, const struct disk_slice *slice, struct op *op, struct err *err)
 {
 	struct disk *d = self;
-	struct err why = ERR_INIT;
 
 	take_slice(d, slice);
 	for (size_t i = 0; i < d->n; i++)
 		if (!d->units[i].uuid[0])
 			return err_set(
 			    err, -EINVAL, "a disk without a planned uuid");
-	free(TAKE_PTR(d->failure));
-	if (fake_fails(d->env, slice->fake, STAGE_PARTITION, &why) < 0) {
-		d->failure = xmalloc(sizeof(why));
-		*d->failure = why;
-	}
+	fake_decide(&d->task, d->env, slice->fake, STAGE_PARTITION);
 	return fake_begin(&d->task, d->env->loop, fake_delay(slice->fake),
 	    ensure_end, d, op, err);
 }

@@ -94,22 +94,10 @@ static void take_slice(struct disk *d, const struct disk_slice *s)
 
 void disk_finish(struct disk *d, int code)
 {
-	if (d->ending)
+	if (!op_end(&d->call, code))
 		return;
-	d->ending = true;
 	d->job = NULL;
 	d->ssh = NULL;
-	d->code = code;
-	loop_kick(d->end);
-}
-
-static void on_end(void *userdata)
-{
-	struct disk *d = userdata;
-	struct op *op = TAKE_PTR(d->op);
-	d->ending = false;
-	if (op)
-		op_done(op, d->code, &d->err);
 }
 
 static void on_cancel(struct op *op)
@@ -119,23 +107,15 @@ static void on_cancel(struct op *op)
 		ssh_job_cancel(d->job); /* its done ends the operation */
 		return;
 	}
-	err_set(&d->err, -ECANCELED, "cancelled");
+	err_set(&d->call.err, -ECANCELED, "cancelled");
 	disk_finish(d, -ECANCELED);
-}
-
-static void begin(struct disk *d, struct op *op)
-{
-	d->op = op;
-	d->err = ERR_INIT;
-	op->driver_data = d;
-	op->cancel = on_cancel;
 }
 
 /* --- step by step ------------------------------------------------------ */
 
 static void refuse(struct disk *d)
 {
-	err_set(&d->err, -EEXIST,
+	err_set(&d->call.err, -EEXIST,
 	    "%s holds %s; nothing was written; to throw away all disks of the "
 	    "node, stop it and write \"wipe\" to its state",
 	    d->todo.where, d->todo.holds);
@@ -150,7 +130,7 @@ static bool undermines(struct disk *d)
 		makes = makes || d->todo.mkfs[i] || d->todo.unproven[i];
 	if (!makes || d->layout.root[0])
 		return false;
-	err_set(&d->err, -EIO,
+	err_set(&d->call.err, -EIO,
 	    "the system was to run from /dev/%s, and that holds %s: nothing "
 	    "was written",
 	    d->facts->dev, d->todo.found);
@@ -174,7 +154,7 @@ static void check_result(struct disk *d)
 	    d->todo.mounted) {
 		disk_finish(d, 0);
 	} else if (d->proven) {
-		err_set(&d->err, -EIO,
+		err_set(&d->call.err, -EIO,
 		    "after the layout was made, %s holds %s%s", d->todo.where,
 		    d->todo.holds,
 		    d->todo.mounted ? "" : "; not all of it is mounted");
@@ -239,15 +219,16 @@ static void on_facts(int code, int status, const char *out, size_t out_len,
     const char *errout, const struct err *err, void *userdata)
 {
 	struct disk *d = userdata;
-	if (!d->op || d->ending)
+	if (!op_waits(&d->call))
 		return;
 	d->job = NULL;
 	int r = guest_command_code(
-	    code, status, "looking at the disk", errout, err, &d->err);
+	    code, status, "looking at the disk", errout, err, &d->call.err);
 	if (r == 0)
-		r = disk_facts_parse(out, d->facts, &d->err);
+		r = disk_facts_parse(out, d->facts, &d->call.err);
 	if (r == 0)
-		r = disk_judge_able(&d->layout, d->facts, d->laid_out, &d->err);
+		r = disk_judge_able(
+		    &d->layout, d->facts, d->laid_out, &d->call.err);
 	if (r < 0) {
 		_cleanup_buf_ struct buf b = {0};
 		guest_command_text(
@@ -278,7 +259,7 @@ void disk_look_again(struct disk *d)
 	for (size_t i = 0; i < d->n_volumes; i++)
 		strv_push(&args, d->volumes[i].serial);
 	if (!d->ensure || d->steps == 0)
-		op_progress(d->op, -1, "looking at the disk");
+		op_progress(d->call.op, -1, "looking at the disk");
 	disk_run(d, disk_facts_script, args, NULL, LOOK_TIMEOUT, on_facts);
 }
 
@@ -294,7 +275,7 @@ static void disk_close(void *self)
 	struct disk *d = self;
 	if (!d)
 		return;
-	loop_source_free(d->end);
+	op_slot_close(&d->call);
 	drop_spec(d);
 	free(d->what);
 	free(d->facts);
@@ -306,7 +287,7 @@ static int disk_open(const struct driver_env *env, void **ret, struct err *err)
 	struct disk *d = xcalloc(1, sizeof(*d));
 	d->env = env;
 	d->facts = xcalloc(1, sizeof(*d->facts));
-	int r = loop_add_deferred(env->loop, on_end, d, &d->end);
+	int r = op_slot_open(&d->call, env->loop);
 	if (r < 0) {
 		disk_close(d);
 		return err_errno(err, r, "%s", env->name);
@@ -321,7 +302,7 @@ static int start(struct disk *d, const struct disk_slice *slice, struct op *op,
 	if (!slice->guest)
 		return err_set(err, -EAGAIN, "no SSH session to this guest");
 	take_slice(d, slice);
-	begin(d, op);
+	op_begin(&d->call, op, on_cancel, d);
 	d->ensure = ensure;
 	d->proven = d->grown = false;
 	d->tables = d->steps = 0;
@@ -387,7 +368,7 @@ static int disk_wipe_(
 	if (r < 0)
 		return r;
 	d->look = (struct disk_look){.content = DISK_UNKNOWN};
-	begin(d, op);
+	op_begin(&d->call, op, on_cancel, d);
 	disk_finish(d, 0);
 	return 0;
 }

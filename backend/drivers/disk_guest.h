@@ -14,11 +14,7 @@ struct disk {
 	const struct driver_env *env;
 	struct ssh *ssh;
 	struct ssh_job *job;
-	struct op *op;
-	bool ending;
-	int code;
-	struct err err;
-	struct loop_source *end;
+	struct op_slot call;
 
 	/* Copies of what the call was given. */
 	struct disk_spec spec;
@@ -46,8 +42,7 @@ typedef void (*disk_done_fn)(int code, int status, const char *out,
     size_t out_len, const char *errout, const struct err *err, void *userdata);
 
 void disk_log(struct disk *d, const char *text);
-/* The operation ends with code and d->err, on the loop; the first call counts.
- */
+/* The operation ends with code and call.err; the first call counts. */
 void disk_finish(struct disk *d, int code);
 void disk_look_again(struct disk *d);
 /* Takes one step that the last look asks for. */

@@ -33,7 +33,7 @@ void disk_run(struct disk *d, const char *script, char *const *args,
 	    .lock = true,
 	    .done = done,
 	    .userdata = d};
-	int code = ssh_run(d->ssh, &r, &d->job, &d->err);
+	int code = ssh_run(d->ssh, &r, &d->job, &d->call.err);
 	if (code < 0)
 		disk_finish(d, code == -ENOTCONN ? -EAGAIN : code);
 }
@@ -64,7 +64,7 @@ static void tell(struct disk *d, char *what)
 	unsigned left = steps_left(d);
 	set_what(d, what);
 	op_progress(
-	    d->op, (int)(100 * d->steps / (d->steps + left)), "%s", what);
+	    d->call.op, (int)(100 * d->steps / (d->steps + left)), "%s", what);
 	d->steps++;
 }
 
@@ -72,13 +72,14 @@ static void tell(struct disk *d, char *what)
 static bool ended_well(struct disk *d, int code, int status, const char *out,
     const char *errout, const struct err *err)
 {
-	if (!d->op || d->ending)
+	if (!op_waits(&d->call))
 		return false;
 	d->job = NULL;
 	_cleanup_buf_ struct buf b = {0};
 	guest_command_text(&b, d->what, code, status, out, errout, err);
 	disk_log(d, b.data);
-	int r = guest_command_code(code, status, d->what, errout, err, &d->err);
+	int r = guest_command_code(
+	    code, status, d->what, errout, err, &d->call.err);
 	if (r < 0)
 		disk_finish(d, r);
 	return r == 0;
@@ -125,7 +126,7 @@ void disk_write_table(struct disk *d)
 {
 	_cleanup_buf_ struct buf script = {0};
 	if (d->facts->sectors < d->layout.sectors_min) {
-		err_set(&d->err, -ENOSPC,
+		err_set(&d->call.err, -ENOSPC,
 		    "/dev/%s has %llu MiB, the partitions need %llu: make "
 		    "disk.size larger or partitions smaller",
 		    d->facts->dev,
@@ -136,7 +137,7 @@ void disk_write_table(struct disk *d)
 		return;
 	}
 	if (d->tables++ == TABLES_MAX) {
-		err_set(&d->err, -EIO,
+		err_set(&d->call.err, -EIO,
 		    "sfdisk has written the table %d times, and still: %s",
 		    TABLES_MAX, d->todo.found);
 		disk_finish(d, -EIO);
@@ -343,7 +344,7 @@ static bool mount_script(struct disk *d, struct buf *script)
 	for (size_t i = 0; i < n; i++) {
 		const struct disk_mount *m = taken(d, list[i].target);
 		if (m && ok) {
-			err_set(&d->err, -EBUSY,
+			err_set(&d->call.err, -EBUSY,
 			    "%s: %s is mounted there already; unmount it in "
 			    "the guest",
 			    m->target, m->dev);

@@ -73,7 +73,13 @@ int fake_begin(struct fake_task *t, struct loop *loop, uint64_t delay,
 void fake_drop(struct fake_task *t)
 {
 	loop_source_free(TAKE_PTR(t->source));
+	free(TAKE_PTR(t->failure));
 	t->op = NULL;
+}
+
+int fake_available(struct err *err)
+{
+	return 0;
 }
 
 /* --- the record -------------------------------------------------------- */
@@ -156,8 +162,7 @@ int fake_record_write(
 	return 0;
 }
 
-/* --- scripted failures
- * ---------------------------------------------------------- */
+/* --- scripted failures --------------------------------------------------- */
 
 static uint64_t rules_of(const struct fake_spec *spec)
 {
@@ -196,4 +201,26 @@ int fake_fails(const struct driver_env *env, const struct fake_spec *spec,
 	return err_set(err, -EIO,
 	    "it fails because fake.fail of the spec says so (%u of %u times)",
 	    r.failed[stage], spec->fail_times);
+}
+
+void fake_decide(struct fake_task *t, const struct driver_env *env,
+    const struct fake_spec *spec, unsigned stage)
+{
+	struct err why = ERR_INIT;
+
+	free(TAKE_PTR(t->failure));
+	if (fake_fails(env, spec, stage, &why) == 0)
+		return;
+	t->failure = xmalloc(sizeof(why));
+	*t->failure = why;
+}
+
+int fake_told(struct fake_task *t, struct err *err)
+{
+	_cleanup_free_ struct err *failure = TAKE_PTR(t->failure);
+
+	if (!failure)
+		return 0;
+	err_copy(err, failure);
+	return failure->code;
 }

@@ -17,6 +17,7 @@ struct fake_task {
 	struct op *op; /* NULL: nothing is under way */
 	struct loop_source *source;
 	bool cancelled;
+	struct err *failure; /* what the call has to fail with, or NULL */
 	void *self;
 	/* What the call does once its time has come; gives done's code. */
 	int (*end)(void *self, struct err *err);
@@ -26,6 +27,13 @@ int fake_begin(struct fake_task *t, struct loop *loop, uint64_t delay,
     int (*end)(void *self, struct err *err), void *self, struct op *op,
     struct err *err);
 void fake_drop(struct fake_task *t); /* for close: done does not fire */
+/* Whether this stage fails is decided while the slice is there, and told when
+ * the call ends: 0, or the failure's code with its sentence. */
+void fake_decide(struct fake_task *t, const struct driver_env *env,
+    const struct fake_spec *spec, unsigned stage);
+int fake_told(struct fake_task *t, struct err *err);
+/* A fake needs nothing of its host. */
+int fake_available(struct err *err);
 
 /* --- what it remembers ---------------------------------------------------- */
 

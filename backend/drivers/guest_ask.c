@@ -26,9 +26,10 @@ static int job_code(struct guest *g, int code, int status, const char *what,
 {
 	g->job = NULL;
 	if (g->given_up)
-		return err_set(
-		    &g->err, -EAGAIN, "%s: the SSH session was given up", what);
-	return guest_command_code(code, status, what, errout, err, &g->err);
+		return err_set(&g->call.err, -EAGAIN,
+		    "%s: the SSH session was given up", what);
+	return guest_command_code(
+	    code, status, what, errout, err, &g->call.err);
 }
 
 static void log_result(struct guest *g, const char *what, int code, int status,
@@ -52,7 +53,7 @@ static int run(struct guest *g, char *const *argv, const char *input,
 	    .lock = lock,
 	    .done = done,
 	    .userdata = g};
-	return ssh_run(g->ssh, &r, &g->job, &g->err);
+	return ssh_run(g->ssh, &r, &g->job, &g->call.err);
 }
 
 /* --- configure --------------------------------------------------------- */
@@ -72,11 +73,11 @@ static void write_next(struct guest *g);
 static void on_written(int code, const struct err *err, void *userdata)
 {
 	struct guest *g = userdata;
-	if (!guest_waits(g))
+	if (!op_waits(&g->call))
 		return;
 	int r = job_code(g, code, 0, "writing a file", "", err);
 	_cleanup_free_ char *text = xasprintf("%s%s\n",
-	    r < 0 ? "not written: " : "written", r < 0 ? g->err.text : "");
+	    r < 0 ? "not written: " : "written", r < 0 ? g->call.err.text : "");
 	guest_log(g, text);
 	if (r < 0)
 		guest_finish(g, r);
@@ -90,9 +91,9 @@ static void write_file(
 	_cleanup_free_ char *what =
 	    xasprintf("write %s (%zu bytes)\n", path, strlen(text));
 	guest_log(g, what);
-	op_progress(g->op, 60, "writing %s", path);
+	op_progress(g->call.op, 60, "writing %s", path);
 	int r = ssh_write_file(g->ssh, path, text, strlen(text), mode,
-	    "root:root", on_written, g, &g->job, &g->err);
+	    "root:root", on_written, g, &g->job, &g->call.err);
 	if (r < 0)
 		refused(g, r);
 }
@@ -114,7 +115,7 @@ static void on_fixed(int code, int status, const char *out, size_t out_len,
     const char *errout, const struct err *err, void *userdata)
 {
 	struct guest *g = userdata;
-	if (!guest_waits(g))
+	if (!op_waits(&g->call))
 		return;
 	log_result(g, "names and addresses", code, status, out, errout, err);
 	int r = job_code(g, code, status, "names and addresses", errout, err);
@@ -136,7 +137,7 @@ static void put_right(struct guest *g, struct guest_fix *fix)
 	}
 	guest_log(g, fix->script.data);
 	char *argv[] = {"sh", "-c", fix->script.data, NULL};
-	op_progress(g->op, 40, "%.200s", buf_str(&fix->wrong));
+	op_progress(g->call.op, 40, "%.200s", buf_str(&fix->wrong));
 	int r = run(g, argv, NULL, 0, true, ASK_TIMEOUT, on_fixed);
 	if (r < 0)
 		refused(g, r);
@@ -154,11 +155,11 @@ static void judge(struct guest *g, const struct guest_facts *facts)
 	if (g->right) {
 		guest_finish(g, 0);
 	} else if (fix.missing) {
-		err_set(&g->err, -ENODEV, "%s", g->wrong);
+		err_set(&g->call.err, -ENODEV, "%s", g->wrong);
 		guest_finish(g, -ENODEV);
 	} else if (++g->round > ROUNDS) {
-		err_set(&g->err, -EIO, "was put right %d times, and still: %s",
-		    ROUNDS, g->wrong);
+		err_set(&g->call.err, -EIO,
+		    "was put right %d times, and still: %s", ROUNDS, g->wrong);
 		guest_finish(g, -EIO);
 	} else {
 		put_right(g, &fix);
@@ -169,14 +170,14 @@ static void on_facts(int code, int status, const char *out, size_t out_len,
     const char *errout, const struct err *err, void *userdata)
 {
 	struct guest *g = userdata;
-	if (!guest_waits(g))
+	if (!op_waits(&g->call))
 		return;
 	int r = job_code(
 	    g, code, status, "looking at names and addresses", errout, err);
 	struct guest_facts facts;
 	guest_facts_parse(out, &facts);
 	if (r == 0 && !facts.whole)
-		r = err_set(&g->err, -EIO,
+		r = err_set(&g->call.err, -EIO,
 		    "the guest's answer about names and addresses is not "
 		    "whole");
 	if (r < 0) {
@@ -197,7 +198,7 @@ static void look_at_guest(struct guest *g)
 		format_mac(g->nics[i].mac, mac);
 		strv_push(&argv, mac);
 	}
-	op_progress(g->op, -1, "looking at names and addresses");
+	op_progress(g->call.op, -1, "looking at names and addresses");
 	int r = run(g, argv, NULL, FACTS_MAX, false, ASK_TIMEOUT, on_facts);
 	if (r < 0)
 		refused(g, r);
@@ -240,7 +241,7 @@ static void on_poweroff(int code, int status, const char *out, size_t out_len,
     const char *errout, const struct err *err, void *userdata)
 {
 	struct guest *g = userdata;
-	if (!guest_waits(g))
+	if (!op_waits(&g->call))
 		return;
 	log_result(g, "poweroff", code, status, out, errout, err);
 	guest_finish(g, job_code(g, code, status, "poweroff", errout, err));
@@ -257,8 +258,8 @@ int guest_ssh_poweroff(void *self, struct op *op, struct err *err)
 	guest_begin(g, op, guest_cancel_job);
 	r = run(g, argv, NULL, 0, false, ASK_TIMEOUT, on_poweroff);
 	if (r < 0) {
-		g->op = NULL;
-		err_copy(err, &g->err);
+		g->call.op = NULL;
+		err_copy(err, &g->call.err);
 	}
 	return r;
 }
@@ -277,7 +278,7 @@ static void on_reach(int code, int status, const char *out, size_t out_len,
     const char *errout, const struct err *err, void *userdata)
 {
 	struct guest *g = userdata;
-	if (!guest_waits(g))
+	if (!op_waits(&g->call))
 		return;
 	guest_reach_parse(out, g->peers, g->n_peers, g->reached);
 	int r = job_code(g, code, status, "ping", errout, err);
@@ -319,8 +320,8 @@ int guest_ssh_reach(void *self, const struct guest_peer *peers, size_t n,
 	r = run(g, argv, input.data, n * REACH_LINE, false,
 	    ASK_TIMEOUT + n / 8 * REACH_ROUND, on_reach);
 	if (r < 0) {
-		g->op = NULL;
-		err_copy(err, &g->err);
+		g->call.op = NULL;
+		err_copy(err, &g->call.err);
 	}
 	return r;
 }

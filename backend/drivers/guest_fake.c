@@ -11,17 +11,11 @@
 struct guest {
 	const struct driver_env *env;
 	struct fake_task task;
-	struct err *failure; /* of the call under way, or NULL */
 	bool connected, right;
 	uint64_t delay;
 	struct guest_reach *reached;
 	size_t n_reached;
 };
-
-static int fake_available(struct err *err)
-{
-	return 0;
-}
 
 static int fake_open(const struct driver_env *env, void **ret, struct err *err)
 {
@@ -39,38 +33,14 @@ static void fake_close(void *self)
 	if (!g)
 		return;
 	fake_drop(&g->task);
-	free(g->failure);
 	free(g->reached);
 	free(g);
-}
-
-/* Decided now, while the slice is there; told when the call ends. */
-static void decide(
-    struct guest *g, const struct fake_spec *spec, enum stage stage)
-{
-	struct err why = ERR_INIT;
-
-	free(TAKE_PTR(g->failure));
-	if (fake_fails(g->env, spec, stage, &why) == 0)
-		return;
-	g->failure = xmalloc(sizeof(why));
-	*g->failure = why;
-}
-
-static int told(struct guest *g, struct err *err)
-{
-	_cleanup_free_ struct err *failure = TAKE_PTR(g->failure);
-
-	if (!failure)
-		return 0;
-	err_copy(err, failure);
-	return err->code;
 }
 
 static int connect_end(void *self, struct err *err)
 {
 	struct guest *g = self;
-	int r = told(g, err);
+	int r = fake_told(&g->task, err);
 
 	if (r == 0)
 		g->connected = true;
@@ -85,7 +55,7 @@ static int fake_connect(
 	if (g->connected)
 		return err_set(err, -EBUSY, "the session is there already");
 	g->delay = fake_delay(slice->fake);
-	decide(g, slice->fake, STAGE_SSH);
+	fake_decide(&g->task, g->env, slice->fake, STAGE_SSH);
 	return fake_begin(
 	    &g->task, g->env->loop, g->delay, connect_end, g, op, err);
 }
@@ -118,7 +88,7 @@ static int need_session(const struct guest *g, struct err *err)
 static int configure_end(void *self, struct err *err)
 {
 	struct guest *g = self;
-	int r = told(g, err);
+	int r = fake_told(&g->task, err);
 
 	if (r == 0)
 		r = need_session(g, err);
@@ -135,7 +105,8 @@ static int fake_configure(
 	if (r < 0)
 		return r;
 	g->delay = fake_delay(slice->fake);
-	decide(g, slice->fake, STAGE_SSH); /* names are part of it */
+	fake_decide(&g->task, g->env, slice->fake,
+	    STAGE_SSH); /* names are part of it */
 	return fake_begin(&g->task, g->env->loop, 0, configure_end, g, op, err);
 }
 

@@ -32,43 +32,22 @@ void guest_log(struct guest *g, const char *text)
 
 void guest_finish(struct guest *g, int code)
 {
-	if (g->ending)
-		return;
-	g->ending = true;
-	g->job = NULL;
-	g->code = code;
-	loop_kick(g->end);
+	if (op_end(&g->call, code))
+		g->job = NULL;
 }
 
 static int fail(struct guest *g, int code, const struct err *err)
 {
-	if (err && err != &g->err)
-		err_copy(&g->err, err);
+	if (err && err != &g->call.err)
+		err_copy(&g->call.err, err);
 	guest_finish(g, code);
 	return code;
 }
 
-bool guest_waits(const struct guest *g)
-{
-	return g->op && !g->ending;
-}
-
-static void on_end(void *userdata)
-{
-	struct guest *g = userdata;
-	struct op *op = TAKE_PTR(g->op);
-	g->ending = false;
-	if (op)
-		op_done(op, g->code, &g->err);
-}
-
 void guest_begin(struct guest *g, struct op *op, void (*cancel)(struct op *op))
 {
-	g->op = op;
-	g->err = ERR_INIT;
+	op_begin(&g->call, op, cancel, g);
 	g->given_up = false;
-	op->driver_data = g;
-	op->cancel = cancel;
 }
 
 /* The job's done comes with -ECANCELED and ends the operation. */
@@ -79,7 +58,7 @@ void guest_cancel_job(struct op *op)
 		ssh_job_cancel(g->job);
 		return;
 	}
-	err_set(&g->err, -ECANCELED, "cancelled");
+	err_set(&g->call.err, -ECANCELED, "cancelled");
 	guest_finish(g, -ECANCELED);
 }
 
@@ -120,7 +99,7 @@ static void cancel_connect(struct op *op)
 {
 	struct guest *g = op->driver_data;
 	drop(g);
-	err_set(&g->err, -ECANCELED, "cancelled");
+	err_set(&g->call.err, -ECANCELED, "cancelled");
 	guest_finish(g, -ECANCELED);
 }
 
@@ -186,7 +165,7 @@ static void on_banner(void *userdata)
 	    .timeout = LOGIN_TIMEOUT};
 	ssh_probe_free(TAKE_PTR(g->probe));
 	loop_timer_set(g->timer, USEC_NEVER);
-	op_progress(g->op, -1, "logging in as %s", g->user);
+	op_progress(g->call.op, -1, "logging in as %s", g->user);
 	g->link = LOGGING;
 	int r = ssh_new(
 	    g->env->loop, &t, on_connected, on_closed, g, &g->ssh, &err);
@@ -207,7 +186,7 @@ static void tell_probe(struct guest *g)
 	if (g->logins)
 		buf_printf(
 		    &b, "; log-in failed %u times: %s", g->logins, g->refusal);
-	op_progress(g->op, -1, "%s", buf_str(&b));
+	op_progress(g->call.op, -1, "%s", buf_str(&b));
 	buf_done(&b);
 	loop_timer_set(g->timer, now_mono() + TELL_EVERY);
 }
@@ -229,7 +208,7 @@ static void probe(struct guest *g)
 static void on_timer(void *userdata)
 {
 	struct guest *g = userdata;
-	if (g->link != PROBING || !guest_waits(g))
+	if (g->link != PROBING || !op_waits(&g->call))
 		return;
 	if (g->probe)
 		tell_probe(g);
@@ -290,8 +269,8 @@ static void guest_ssh_disconnect(void *self)
 	if (g->job) {
 		g->given_up = true; /* its done ends the operation */
 		ssh_job_cancel(g->job);
-	} else if (guest_waits(g)) {
-		err_set(&g->err, -EAGAIN, "the SSH session was given up");
+	} else if (op_waits(&g->call)) {
+		err_set(&g->call.err, -EAGAIN, "the SSH session was given up");
 		guest_finish(g, -EAGAIN);
 	}
 	drop(g);
@@ -313,7 +292,7 @@ static int guest_ssh_open(
 	g->env = env;
 	int r = loop_add_timer(env->loop, USEC_NEVER, on_timer, g, &g->timer);
 	if (r == 0)
-		r = loop_add_deferred(env->loop, on_end, g, &g->end);
+		r = op_slot_open(&g->call, env->loop);
 	if (r < 0) {
 		guest_ssh_close(g);
 		return err_errno(err, r, "%s", env->name);
@@ -333,7 +312,7 @@ static void guest_ssh_close(void *self)
 		ssh_free(g->retired[i]);
 	free(g->retired);
 	loop_source_free(g->timer);
-	loop_source_free(g->end);
+	op_slot_close(&g->call);
 	guest_free_peers(g);
 	free(g->host);
 	free(g->user);

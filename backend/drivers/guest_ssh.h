@@ -21,12 +21,9 @@ struct guest {
 	struct ssh **retired; /* given up, and not broken yet */
 	size_t n_retired;
 	struct ssh_job *job;
-	struct op *op;
+	struct op_slot call;
 	bool given_up; /* disconnect has ended the job */
-	bool ending;   /* done is due; nothing else may end the operation */
-	int code;
-	struct err err;
-	struct loop_source *timer, *end;
+	struct loop_source *timer;
 	bool right;
 	char wrong[256], boot_id[40];
 	char refusal[200]; /* how the last log-in failed */
@@ -50,11 +47,8 @@ struct guest {
 
 void guest_log(struct guest *g, const char *text);
 void guest_begin(struct guest *g, struct op *op, void (*cancel)(struct op *op));
-/* The operation ends with code and g->err, on the loop; the first call counts.
- */
+/* The operation ends with code and call.err; the first call counts. */
 void guest_finish(struct guest *g, int code);
-/* Is the operation still on?  A job may end after it. */
-bool guest_waits(const struct guest *g);
 void guest_cancel_job(struct op *op);
 int guest_need_session(struct guest *g, struct err *err);
 void guest_take_slice(struct guest *g, const struct guest_slice *s);

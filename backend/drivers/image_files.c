@@ -15,10 +15,7 @@
 struct image {
 	struct driver_env env;
 	struct image_look look;
-	struct loop_source *answer; /* what is waiting to be told */
-	struct op *op;
-	int code;
-	struct err err;
+	struct op_slot call;
 };
 
 static int check_file(
@@ -76,32 +73,12 @@ static int check_files(
 	return 0;
 }
 
-static void on_answer(void *userdata)
-{
-	struct image *i = userdata;
-	struct op *op = TAKE_PTR(i->op);
-
-	/* A kick may still be on its way when its op was cancelled. */
-	if (op)
-		op_done(op, i->code, &i->err);
-}
-
-static void cancel(struct op *op)
+static void on_cancel(struct op *op)
 {
 	struct image *i = op->driver_data;
 
-	i->code = err_set(&i->err, -ECANCELED, "the look was cancelled");
-	loop_kick(i->answer);
-}
-
-static int accept_op(struct image *i, int code, struct op *op)
-{
-	i->code = code;
-	i->op = op;
-	op->driver_data = i;
-	op->cancel = cancel;
-	loop_kick(i->answer);
-	return 0;
+	err_set(&i->call.err, -ECANCELED, "the look was cancelled");
+	op_end(&i->call, -ECANCELED);
 }
 
 static int files_available(struct err *err)
@@ -115,7 +92,7 @@ static int files_open(const struct driver_env *env, void **ret, struct err *err)
 	int r;
 
 	i->env = *env;
-	r = loop_add_deferred(env->loop, on_answer, i, &i->answer);
+	r = op_slot_open(&i->call, env->loop);
 	if (r < 0) {
 		free(i);
 		return err_errno(err, r, "can't wait for files");
@@ -130,7 +107,7 @@ static void files_close(void *self)
 
 	if (!i)
 		return;
-	loop_source_free(i->answer);
+	op_slot_close(&i->call);
 	free(i);
 }
 
@@ -141,10 +118,11 @@ static int files_observe(
 	struct image *i = self;
 	struct image_look look = {0};
 
-	i->err = ERR_INIT;
 	check_files(slice, &look, NULL);
 	i->look = look;
-	return accept_op(i, 0, op);
+	op_begin(&i->call, op, on_cancel, i);
+	op_end(&i->call, 0);
+	return 0;
 }
 
 static void files_look(void *self, struct image_look *ret)
@@ -160,10 +138,10 @@ static int files_ensure(
 	struct image *i = self;
 	struct image_look look = {0};
 
-	i->err = ERR_INIT;
-	int r = check_files(slice, &look, &i->err);
+	op_begin(&i->call, op, on_cancel, i);
+	op_end(&i->call, check_files(slice, &look, &i->call.err));
 	i->look = look;
-	return accept_op(i, r, op);
+	return 0;
 }
 
 const struct image_driver image_files = {

@@ -153,7 +153,7 @@ void install_modules(struct install *in)
 		install_next(in);
 		return;
 	}
-	op_progress(in->op, 99, "kernel modules");
+	op_progress(in->call.op, 99, "kernel modules");
 	install_run(in, &(struct install_run){
 			    .what = xstrdup("kernel modules"),
 			    .script = modules_script,
@@ -165,8 +165,7 @@ void install_modules(struct install *in)
 			});
 }
 
-/* --- the ESP
- * ------------------------------------------------------------------ */
+/* --- the ESP ------------------------------------------------------------- */
 
 /* $0: where, $1: its size.  No owners, no modes: it is a FAT.  The mark at the
  * end syncs; what takes the place of a file that boots does so at once. */
@@ -305,6 +304,6 @@ void install_esp(struct install *in)
 			add_file(in, "rackfs/initrd", in->initrd, NULL);
 		add_loader(in, in->initrd != NULL);
 	}
-	op_progress(in->op, 99, "boot entry");
+	op_progress(in->call.op, 99, "boot entry");
 	make_room(in);
 }

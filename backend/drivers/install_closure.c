@@ -95,7 +95,7 @@ static void put_registration(struct install *in)
 		install_next(in);
 		return;
 	}
-	op_progress(in->op, 99, "registering the closure");
+	op_progress(in->call.op, 99, "registering the closure");
 	install_run(in, &(struct install_run){
 			    .what = xstrdup("register the closure"),
 			    .script = register_script,
@@ -147,7 +147,7 @@ static void activate(struct install *in)
 		install_next(in);
 		return;
 	}
-	op_progress(in->op, 99, "switch-to-configuration boot");
+	op_progress(in->call.op, 99, "switch-to-configuration boot");
 	install_run(in, &(struct install_run){
 			    .what = xstrdup("switch to the configuration"),
 			    .script = activate_script,

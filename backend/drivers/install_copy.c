@@ -172,7 +172,7 @@ static int check(const struct install *in, struct err *err)
 static void tell(struct install *in, uint64_t at)
 {
 	at = MIN(at, in->size);
-	op_progress(in->op, (int)MIN(at * 100 / in->size, (uint64_t)99),
+	op_progress(in->call.op, (int)MIN(at * 100 / in->size, (uint64_t)99),
 	    "copying: %" PRIu64 " of %" PRIu64 " MB", at / 1000000,
 	    (in->size + 999999) / 1000000);
 }
@@ -184,9 +184,9 @@ static void take_line(struct install *in, const char *line)
 	if (sscanf(line, "at %18" SCNu64, &at) == 1)
 		tell(in, at);
 	else if (STREQ(line, "syncing"))
-		op_progress(in->op, 99, "copying: writing it out");
+		op_progress(in->call.op, 99, "copying: writing it out");
 	else if (STREQ(line, "clearing"))
-		op_progress(in->op, 0,
+		op_progress(in->call.op, 0,
 		    "removing what an install that was cut off has left");
 }
 
@@ -223,7 +223,7 @@ static void start(struct install *in)
 
 	buf_clear(&in->line);
 	in->copying = true;
-	op_progress(in->op, 0, "copying");
+	op_progress(in->call.op, 0, "copying");
 	install_run(in,
 	    &(struct install_run){
 		.what = xasprintf("copying"),
@@ -240,14 +240,14 @@ static void start(struct install *in)
 void install_copy(struct install *in)
 {
 	struct stat st;
-	int r = install_source(in->image->source, NULL, &st, &in->err);
+	int r = install_source(in->image->source, NULL, &st, &in->call.err);
 
 	if (r == 0 && st.st_size == 0)
 		r = err_set(
-		    &in->err, -EINVAL, "%s is empty", in->image->source);
+		    &in->call.err, -EINVAL, "%s is empty", in->image->source);
 	if (r == 0) {
 		in->size = (uint64_t)st.st_size;
-		r = check(in, &in->err);
+		r = check(in, &in->call.err);
 	}
 	if (r < 0)
 		install_finish(in, r);

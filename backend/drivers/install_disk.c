@@ -23,42 +23,21 @@
 
 void whole_finish(struct install *in, int code)
 {
-	if (in->ending)
+	if (!op_end(&in->call, code))
 		return;
-	in->ending = true;
 	child_free(TAKE_PTR(in->child));
 	if (code < 0 && in->temporary)
 		unlink(in->temporary);
-	in->code = code;
-	loop_kick(in->end);
-}
-
-static void on_end(void *userdata)
-{
-	struct install *in = userdata;
-	struct op *op = TAKE_PTR(in->op);
-
-	in->ending = false;
-	if (op)
-		op_done(op, in->code, &in->err);
 }
 
 static void on_cancel(struct op *op)
 {
 	struct install *in = op->driver_data;
 
-	if (in->ending)
+	if (!op_waits(&in->call))
 		return;
-	err_set(&in->err, -ECANCELED, "cancelled");
+	err_set(&in->call.err, -ECANCELED, "cancelled");
 	whole_finish(in, -ECANCELED);
-}
-
-static void begin(struct install *in, struct op *op)
-{
-	in->op = op;
-	in->err = ERR_INIT;
-	op->driver_data = in;
-	op->cancel = on_cancel;
 }
 
 /* --- the mark ---------------------------------------------------------- */
@@ -162,9 +141,9 @@ static void whole_close(void *self)
 		return;
 	child_free(in->child);
 	/* Of a copy that was under way. */
-	if (in->op && in->temporary)
+	if (in->call.op && in->temporary)
 		unlink(in->temporary);
-	loop_source_free(in->end);
+	op_slot_close(&in->call);
 	drop_slice(in);
 	buf_done(&in->words);
 	buf_done(&in->line);
@@ -177,7 +156,7 @@ static int whole_open(const struct driver_env *env, void **ret, struct err *err)
 	int r;
 
 	in->env = env;
-	r = loop_add_deferred(env->loop, on_end, in, &in->end);
+	r = op_slot_open(&in->call, env->loop);
 	if (r < 0) {
 		whole_close(in);
 		return err_errno(err, r, "%s", env->name);
@@ -204,7 +183,7 @@ static int whole_observe(void *self, const struct install_slice *slice,
 	r = whole_read_mark(in, slice->disk_path, err);
 	if (r < 0)
 		return r;
-	begin(in, op);
+	op_begin(&in->call, op, on_cancel, in);
 	whole_finish(in, 0);
 	return 0;
 }
@@ -249,7 +228,7 @@ static int whole_ensure(void *self, const struct install_slice *slice,
 	if (stat(slice->image->source, &in->began) < 0)
 		return err_errno(err, -errno, "%s", slice->image->source);
 	take_slice(in, slice);
-	begin(in, op);
+	op_begin(&in->call, op, on_cancel, in);
 	if (in->look.installed[0])
 		whole_write_seed(in);
 	else
@@ -272,7 +251,7 @@ static int whole_seal(void *self, const struct install_slice *slice,
 	if (!STREQ(in->look.installed, slice->image->digest))
 		return err_set(err, -EIO, "this image is not on the disk %s",
 		    slice->disk_path);
-	begin(in, op);
+	op_begin(&in->call, op, on_cancel, in);
 	whole_finish(in, 0);
 	return 0;
 }

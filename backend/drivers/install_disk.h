@@ -14,12 +14,8 @@
 
 struct install {
 	const struct driver_env *env;
-	struct op *op;
-	struct loop_source *end;
+	struct op_slot call;
 	struct child *child;
-	bool ending;
-	int code;
-	struct err err;
 	struct install_look look;
 	void (*after)(struct install *in); /* the child ended well */
 	const char *doing;                 /* for sentences */
@@ -36,8 +32,7 @@ struct install {
 	char *seed, *user_data, *meta_data, *network_config;
 };
 
-/* The operation ends with code and in->err, on the loop; the first call
- * counts. */
+/* The operation ends with code and call.err; the first call counts. */
 void whole_finish(struct install *in, int code);
 
 /* Where the mark is; owned text. */

@@ -39,7 +39,7 @@ static void on_progress(struct install *in)
 	    percent > 100)
 		return;
 	done = (uint64_t)(percent / 100 * (double)in->image->size);
-	op_progress(in->op, (int)MIN(percent, 99.0),
+	op_progress(in->call.op, (int)MIN(percent, 99.0),
 	    "copying: %" PRIu64 " of %" PRIu64 " MB", done / 1000000,
 	    (in->image->size + 999999) / 1000000);
 }
@@ -79,11 +79,11 @@ static void tell_failure(struct install *in, int code)
 		if (shown.data[i] == '\n')
 			shown.data[i] = ' ';
 	if (strstr(buf_str(&in->words), "No space left on device"))
-		code = err_set(&in->err, -ENOSPC,
+		code = err_set(&in->call.err, -ENOSPC,
 		    "this host has no room left for %s: %s", in->path,
 		    buf_str(&shown));
 	else
-		err_set(&in->err, code, "%s for %s failed: %s", in->doing,
+		err_set(&in->call.err, code, "%s for %s failed: %s", in->doing,
 		    in->path, shown.len ? buf_str(&shown) : strerror(-code));
 	whole_finish(in, code);
 }
@@ -93,7 +93,7 @@ static void on_done(int code, int status, void *userdata)
 	struct install *in = userdata;
 
 	child_free(TAKE_PTR(in->child));
-	if (!in->op || in->ending)
+	if (!op_waits(&in->call))
 		return;
 	if (code || status)
 		tell_failure(in, code ? code : -EIO);
@@ -110,7 +110,7 @@ static void run(struct install *in, const char *doing, char **argv,
 	_cleanup_free_ char *text = xasprintf("$ %s\n", line);
 	int r;
 
-	if (in->ending)
+	if (in->call.ending)
 		return;
 	if (in->env->log)
 		in->env->log(in->env->owner, text, strlen(text));
@@ -127,7 +127,7 @@ static void run(struct install *in, const char *doing, char **argv,
 		.done = on_done,
 		.userdata = in,
 	    },
-	    &in->child, &in->err);
+	    &in->child, &in->call.err);
 	if (r < 0)
 		whole_finish(in, r);
 }
@@ -140,14 +140,14 @@ void whole_write_seed(struct install *in)
 
 	if (in->seed)
 		r = seed_write(in->seed, in->user_data, in->meta_data,
-		    in->network_config, &in->err);
+		    in->network_config, &in->call.err);
 	whole_finish(in, r);
 }
 
 static void after_rename(struct install *in)
 {
-	if (whole_read_mark(in, in->path, &in->err) < 0)
-		whole_finish(in, in->err.code);
+	if (whole_read_mark(in, in->path, &in->call.err) < 0)
+		whole_finish(in, in->call.err.code);
 	else
 		whole_write_seed(in);
 }
@@ -158,8 +158,8 @@ static void put_in_place(struct install *in)
 {
 	_cleanup_free_ char *mark = whole_mark_path(in);
 	_cleanup_buf_ struct buf text = {0};
-	int r =
-	    whole_mark_text(in->image->digest, in->temporary, &text, &in->err);
+	int r = whole_mark_text(
+	    in->image->digest, in->temporary, &text, &in->call.err);
 
 	if (r < 0) {
 		whole_finish(in, r);
@@ -169,7 +169,8 @@ static void put_in_place(struct install *in)
 	if (r == 0 && rename(in->temporary, in->path) < 0)
 		r = -errno;
 	if (r < 0) {
-		err_errno(&in->err, r, "%s can't be put in place", in->path);
+		err_errno(
+		    &in->call.err, r, "%s can't be put in place", in->path);
 		whole_finish(in, r);
 		return;
 	}
@@ -180,7 +181,7 @@ static void put_in_place(struct install *in)
 
 static void sync_file(struct install *in)
 {
-	op_progress(in->op, 99, "copying: writing it out");
+	op_progress(in->call.op, 99, "copying: writing it out");
 	run(in, "syncing", strv_new("sync", "--", in->temporary, NULL), 0,
 	    put_in_place);
 }
@@ -226,8 +227,8 @@ static void check_source(struct install *in)
 		grow(in);
 		return;
 	}
-	err_set(&in->err, -EAGAIN, "%s changed or vanished while it was copied",
-	    in->image->source);
+	err_set(&in->call.err, -EAGAIN,
+	    "%s changed or vanished while it was copied", in->image->source);
 	whole_finish(in, -EAGAIN);
 }
 
@@ -252,7 +253,7 @@ static void copy(struct install *in)
 	_cleanup_close_ int fd = -1;
 
 	if (in->has_data) {
-		err_set(&in->err, -EEXIST,
+		err_set(&in->call.err, -EEXIST,
 		    "the disk %s holds data that no install put there; "
 		    "nothing was written; to throw it away, stop the node and "
 		    "write \"wipe\" to its state",
@@ -269,11 +270,11 @@ static void copy(struct install *in)
 	    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0) {
 		int r = err_errno(
-		    &in->err, -errno, "%s can't be made", in->temporary);
+		    &in->call.err, -errno, "%s can't be made", in->temporary);
 		whole_finish(in, r);
 		return;
 	}
-	op_progress(in->op, 0, "copying");
+	op_progress(in->call.op, 0, "copying");
 	run(in, "copying the image",
 	    strv_new("qemu-img", "convert", "-p", "-O",
 		disk_format_name(in->format), source, in->temporary, NULL),
@@ -290,7 +291,7 @@ void whole_copy(struct install *in)
 		copy(in);
 		return;
 	}
-	op_progress(in->op, -1, "looking into the disk");
+	op_progress(in->call.op, -1, "looking into the disk");
 	run(in, "looking into the disk",
 	    strv_new("qemu-img", "map", "--output=json", "-f",
 		disk_format_name(in->format), "--", in->path, NULL),

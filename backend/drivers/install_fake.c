@@ -16,15 +16,9 @@
 struct install {
 	const struct driver_env *env;
 	struct fake_task task;
-	struct err *failure; /* of ensure, or NULL */
 	char digest[65];
 	struct install_look look;
 };
-
-static int fake_available(struct err *err)
-{
-	return 0;
-}
 
 static int fake_open(const struct driver_env *env, void **ret, struct err *err)
 {
@@ -42,7 +36,6 @@ static void fake_close(void *self)
 	if (!in)
 		return;
 	fake_drop(&in->task);
-	free(in->failure);
 	free(in);
 }
 
@@ -117,7 +110,6 @@ static void fake_look(void *self, struct install_look *ret)
 static int ensure_end(void *self, struct err *err)
 {
 	struct install *in = self;
-	_cleanup_free_ struct err *failure = TAKE_PTR(in->failure);
 	int r = see(in, err);
 
 	if (r < 0)
@@ -126,10 +118,9 @@ static int ensure_end(void *self, struct err *err)
 		return err_set(err, -EEXIST,
 		    "another image (%.12s) is installed there",
 		    in->look.installed);
-	if (failure) {
-		err_copy(err, failure);
-		return err->code;
-	}
+	r = fake_told(&in->task, err);
+	if (r < 0)
+		return r;
 	snprintf(in->look.copied, sizeof(in->look.copied), "%s", in->digest);
 	return store(in, err);
 }
@@ -138,14 +129,9 @@ static int fake_ensure(void *self, const struct install_slice *slice,
     struct op *op, struct err *err)
 {
 	struct install *in = self;
-	struct err why = ERR_INIT;
 
 	take_slice(in, slice);
-	free(TAKE_PTR(in->failure));
-	if (fake_fails(in->env, slice->fake, STAGE_INSTALL, &why) < 0) {
-		in->failure = xmalloc(sizeof(why));
-		*in->failure = why;
-	}
+	fake_decide(&in->task, in->env, slice->fake, STAGE_INSTALL);
 	return fake_begin(&in->task, in->env->loop, fake_delay(slice->fake),
 	    ensure_end, in, op, err);
 }

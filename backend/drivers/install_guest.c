@@ -64,24 +64,11 @@ static void take_slice(struct install *in, const struct install_slice *s)
 
 void install_finish(struct install *in, int code)
 {
-	if (in->ending)
+	if (!op_end(&in->call, code))
 		return;
-	in->ending = true;
 	in->job = NULL;
 	in->ssh = NULL;
 	install_send_done(in);
-	in->code = code;
-	loop_kick(in->end);
-}
-
-static void on_end(void *userdata)
-{
-	struct install *in = userdata;
-	struct op *op = TAKE_PTR(in->op);
-
-	in->ending = false;
-	if (op)
-		op_done(op, in->code, &in->err);
 }
 
 static void on_cancel(struct op *op)
@@ -92,7 +79,7 @@ static void on_cancel(struct op *op)
 		ssh_job_cancel(in->job); /* its done ends the operation */
 		return;
 	}
-	err_set(&in->err, -ECANCELED, "cancelled");
+	err_set(&in->call.err, -ECANCELED, "cancelled");
 	install_finish(in, -ECANCELED);
 }
 
@@ -102,12 +89,9 @@ static int begin(struct install *in, const struct install_slice *slice,
 	if (!slice->guest)
 		return err_set(err, -EAGAIN, "no SSH session to this guest");
 	take_slice(in, slice);
-	in->op = op;
-	in->err = ERR_INIT;
+	op_begin(&in->call, op, on_cancel, in);
 	in->copying = false;
 	in->at = steps;
-	op->driver_data = in;
-	op->cancel = on_cancel;
 	install_next(in);
 	return 0;
 }
@@ -148,7 +132,7 @@ static void take_look(struct install *in)
 {
 	struct install_facts facts = {0};
 
-	if (install_facts_parse(buf_str(&in->out), &facts, &in->err) < 0) {
+	if (install_facts_parse(buf_str(&in->out), &facts, &in->call.err) < 0) {
 		install_facts_done(&facts);
 		install_finish(in, -EIO);
 		return;
@@ -163,7 +147,7 @@ void install_first_look(struct install *in)
 {
 	char *args[] = {in->root, NULL};
 
-	op_progress(in->op, -1, "looking at what is installed");
+	op_progress(in->call.op, -1, "looking at what is installed");
 	install_run(in, &(struct install_run){
 			    .what = xstrdup("look at what is installed"),
 			    .script = look_script,
@@ -194,7 +178,7 @@ static void seal(struct install *in)
 {
 	char *args[] = {in->root, in->image->digest, NULL};
 
-	op_progress(in->op, -1, "writing the mark that it is whole");
+	op_progress(in->call.op, -1, "writing the mark that it is whole");
 	install_run(in, &(struct install_run){
 			    .what = xstrdup("mark the disk as installed"),
 			    .script = seal_script,
@@ -218,7 +202,7 @@ void install_guest_close(void *self)
 	if (!in)
 		return;
 	install_send_done(in);
-	loop_source_free(in->end);
+	op_slot_close(&in->call);
 	drop_slice(in);
 	install_facts_done(&in->facts);
 	buf_done(&in->out);
@@ -236,7 +220,7 @@ int install_guest_open(const struct driver_env *env,
 	in->env = env;
 	in->kind = kind;
 	in->send.fd = -1;
-	r = loop_add_deferred(env->loop, on_end, in, &in->end);
+	r = op_slot_open(&in->call, env->loop);
 	if (r < 0) {
 		install_guest_close(in);
 		return err_errno(err, r, "%s", env->name);

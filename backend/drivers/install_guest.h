@@ -76,11 +76,8 @@ struct install {
 	const struct install_kind *kind;
 	struct ssh *ssh;
 	struct ssh_job *job;
-	struct op *op;
-	bool ending;
-	int code;
-	struct err err;
-	struct loop_source *end, *tick;
+	struct op_slot call;
+	struct loop_source *tick;
 
 	/* Copies of what the call was given. */
 	char *root, *payload, *kernel, *initrd, *modules, *cmdline, *esp;
@@ -125,7 +122,7 @@ int install_guest_seal(void *self, const struct install_slice *slice,
     struct op *op, struct err *err);
 /* The step is done. */
 void install_next(struct install *in);
-/* The operation ends with code and in->err; the first call counts. */
+/* The operation ends with code and call.err; the first call counts. */
 void install_finish(struct install *in, int code);
 void install_log(struct install *in, const char *text);
 

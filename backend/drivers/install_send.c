@@ -107,7 +107,7 @@ static void on_tick(void *userdata)
 	uint64_t percent = size ? MIN(sent, size) * 100 / size : 0;
 
 	/* What follows the copying is short. */
-	op_progress(in->op, in->copying ? (int)MIN(percent, 99ULL) : 99,
+	op_progress(in->call.op, in->copying ? (int)MIN(percent, 99ULL) : 99,
 	    "%s: %llu of %llu MB", in->what,
 	    (unsigned long long)(sent / 1000000),
 	    (unsigned long long)((size + 999999) / 1000000));
@@ -123,22 +123,22 @@ static int check_source(struct install *in)
 	if (in->send.fd < 0)
 		return 0;
 	if (in->send.failed)
-		return err_set(&in->err, -EIO, "zstd failed at %s: %s",
+		return err_set(&in->call.err, -EIO, "zstd failed at %s: %s",
 		    in->send.path, buf_str(&in->send.words));
 	if (stat(in->send.path, &b) == 0 && b.st_dev == a->st_dev &&
 	    b.st_ino == a->st_ino && b.st_size == a->st_size &&
 	    b.st_mtim.tv_sec == a->st_mtim.tv_sec &&
 	    b.st_mtim.tv_nsec == a->st_mtim.tv_nsec)
 		return 0;
-	return err_set(&in->err, -EAGAIN,
+	return err_set(&in->call.err, -EAGAIN,
 	    "%s changed or vanished while it was sent", in->send.path);
 }
 
 static void no_room(struct install *in)
 {
-	_cleanup_free_ char *words = xstrdup(in->err.text);
+	_cleanup_free_ char *words = xstrdup(in->call.err.text);
 
-	err_set(&in->err, -ENOSPC,
+	err_set(&in->call.err, -ENOSPC,
 	    "no room: make the disk or the partition larger: %s", words);
 }
 
@@ -165,13 +165,14 @@ static void on_done(int code, int status, const char *out, size_t out_len,
 	struct install *in = userdata;
 	int r, changed;
 
-	if (!in->op || in->ending)
+	if (!op_waits(&in->call))
 		return;
 	in->job = NULL;
 	buf_clear(&in->out);
 	buf_append(&in->out, out, out_len);
 	log_end(in, code, status, errout, err);
-	r = guest_command_code(code, status, in->what, errout, err, &in->err);
+	r = guest_command_code(
+	    code, status, in->what, errout, err, &in->call.err);
 	if (r == -EIO && strstr(errout, "No space left on device")) {
 		no_room(in);
 		r = -ENOSPC;
@@ -194,7 +195,7 @@ static void on_output(
 {
 	struct install *in = userdata;
 
-	if (in->op && !in->ending && !is_stderr && in->line_output)
+	if (op_waits(&in->call) && !is_stderr && in->line_output)
 		in->line_output(in, data, len);
 }
 
@@ -237,7 +238,7 @@ static int start_job(struct install *in, const struct install_run *r, int fd)
 	for (size_t i = 0; r->args && r->args[i]; i++)
 		strv_push(&argv, r->args[i]);
 	job.argv = argv;
-	rc = ssh_run(in->ssh, &job, &in->job, &in->err);
+	rc = ssh_run(in->ssh, &job, &in->job, &in->call.err);
 	return rc == -ENOTCONN ? -EAGAIN : rc;
 }
 
@@ -248,13 +249,13 @@ void install_run(struct install *in, const struct install_run *r)
 
 	free(in->what);
 	in->what = r->what;
-	if (in->ending)
+	if (in->call.ending)
 		return;
 	in->after = r->after;
 	in->line_output = r->output;
 	install_send_done(in);
 	if (r->source)
-		rc = open_source(in, r, &fd, &in->err);
+		rc = open_source(in, r, &fd, &in->call.err);
 	if (rc == 0)
 		rc = start_job(in, r, fd);
 	if (rc < 0)

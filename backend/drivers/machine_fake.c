@@ -193,13 +193,7 @@ static int set_timer(struct machine *m, uint64_t delay, struct err *err)
 	return r < 0 ? err_errno(err, r, "no timer for a fake machine") : 0;
 }
 
-/* --- the driver
- * ------------------------------------------------------------------ */
-
-static int fake_available(struct err *err)
-{
-	return 0;
-}
+/* --- the driver ---------------------------------------------------------- */
 
 static int fake_open(const struct driver_env *env,
     int (*identity)(void *owner, struct buf *ret, struct err *err),

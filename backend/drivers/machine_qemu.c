@@ -24,8 +24,7 @@
 
 #define OBSERVE_WAIT (3 * USEC_PER_SEC)
 
-/* --- operations
- * --------------------------------------------------------------- */
+/* --- operations ---------------------------------------------------------- */
 
 void qemu_log(struct qemu *q, const char *fmt, ...)
 {
@@ -168,8 +167,7 @@ void qemu_gone(struct qemu *q)
 	qemu_changed(q);
 }
 
-/* --- driver calls
- * ---------------------------------------------------------------- */
+/* --- driver calls -------------------------------------------------------- */
 
 static int qemu_available(struct err *err)
 {

@@ -123,8 +123,7 @@ static uint64_t oldest_kept(int fd)
 	return at < 0 ? 0 : (uint64_t)at;
 }
 
-/* --- looking at the log
- * -------------------------------------------------------- */
+/* --- looking at the log -------------------------------------------------- */
 
 static void give_back(struct qemu_console *c)
 {

@@ -23,8 +23,7 @@
 #define SAID_MAX      (256 * KIB)         /* bytes of stderr in the log */
 #define SAID_PIECE    (16 * KIB)
 
-/* --- QMP commands
- * ---------------------------------------------------------------- */
+/* --- QMP commands -------------------------------------------------------- */
 
 struct qemu_call {
 	struct qemu_call *next;
@@ -90,8 +89,7 @@ static void drop_qmp(struct qemu *q)
 	}
 }
 
-/* --- what it is like
- * ---------------------------------------------------------------- */
+/* --- what it is like ----------------------------------------------------- */
 
 void qemu_plugs_to_look(struct qemu *q)
 {
@@ -161,8 +159,7 @@ static void on_nodes(
 	qemu_changed(q);
 }
 
-/* --- QMP
- * ------------------------------------------------------------------------ */
+/* --- QMP ----------------------------------------------------------------- */
 
 static void on_ready(struct qmp *qmp, void *userdata)
 {
@@ -217,8 +214,7 @@ static void on_closed(struct qmp *qmp, const struct err *err, void *userdata)
 static const struct qmp_callbacks qmp_callbacks = {
     .event = on_event, .ready = on_ready, .closed = on_closed};
 
-/* --- sockets
- * -------------------------------------------------------------------- */
+/* --- sockets ------------------------------------------------------------- */
 
 static void on_identity_closed(void *userdata)
 {
@@ -262,8 +258,7 @@ static void on_connect(void *userdata)
 						     : CONNECT_LATER));
 }
 
-/* --- stderr
- * ----------------------------------------------------------------------- */
+/* --- stderr -------------------------------------------------------------- */
 
 /* Hands lines of QEMU's stderr on; all: also one without its newline. */
 static void say(struct qemu *q, bool all)
@@ -301,8 +296,7 @@ static void on_said(const struct inotify_event *event, void *userdata)
 	say(userdata, false);
 }
 
-/* --- its life
- * -------------------------------------------------------------------- */
+/* --- its life ------------------------------------------------------------ */
 
 void qemu_detach(struct qemu *q)
 {

@@ -21,11 +21,6 @@ struct network {
 	unsigned ports, asked;
 };
 
-static int fake_available(struct err *err)
-{
-	return 0;
-}
-
 static int fake_open(const struct driver_env *env, void **ret, struct err *err)
 {
 	struct network *n = xcalloc(1, sizeof(*n));

@@ -31,36 +31,24 @@
 void vde_finish(struct vde *v, int code)
 {
 	v->step = IDLE;
-	v->code = code;
 	vde_mgmt_free(TAKE_PTR(v->ask));
 	loop_timer_set(v->timer, USEC_NEVER);
-	loop_kick(v->end);
-}
-
-static void on_end(void *userdata)
-{
-	struct vde *v = userdata;
-	struct op *op = TAKE_PTR(v->op);
-	if (op)
-		op_done(op, v->code, &v->err);
+	op_end(&v->call, code);
 }
 
 /* A switch that was just started stays: the next observe finds it. */
 static void on_cancel(struct op *op)
 {
 	struct vde *v = op->driver_data;
-	err_set(&v->err, -ECANCELED, "cancelled");
+	err_set(&v->call.err, -ECANCELED, "cancelled");
 	vde_finish(v, -ECANCELED);
 }
 
 static int begin(struct vde *v, enum vde_goal goal, struct op *op)
 {
-	v->op = op;
+	op_begin(&v->call, op, on_cancel, v);
 	v->goal = goal;
-	v->err = ERR_INIT;
 	v->restarts = 0;
-	op->driver_data = v;
-	op->cancel = on_cancel;
 	return 0;
 }
 
@@ -128,8 +116,8 @@ static void check_fit(struct vde *v)
 	if (!why[0]) {
 		vde_finish(v, 0);
 	} else if (v->restarts) {
-		err_set(
-		    &v->err, -EIO, "vde_switch was started anew and %s", why);
+		err_set(&v->call.err, -EIO,
+		    "vde_switch was started anew and %s", why);
 		vde_finish(v, -EIO);
 	} else {
 		vde_stop(v, why);
@@ -147,7 +135,7 @@ static void no_answer(struct vde *v, int code, const struct err *err)
 	} else if (v->goal == GOAL_ENSURE && !v->restarts) {
 		vde_stop(v, v->end_text);
 	} else {
-		err_copy(&v->err, err);
+		err_copy(&v->call.err, err);
 		vde_finish(v, code);
 		v->env->changed(v->env->owner);
 	}
@@ -245,7 +233,7 @@ static int vde_open(const struct driver_env *env, void **ret, struct err *err)
 	v->env = env;
 	int r = loop_add_timer(env->loop, USEC_NEVER, on_timer, v, &v->timer);
 	if (r == 0)
-		r = loop_add_deferred(env->loop, on_end, v, &v->end);
+		r = op_slot_open(&v->call, env->loop);
 	if (r < 0) {
 		vde_close(v);
 		return err_errno(err, r, "%s", env->name);
@@ -262,7 +250,7 @@ static void vde_close(void *self)
 	vde_mgmt_free(v->ask);
 	vde_forget(v);
 	loop_source_free(v->timer);
-	loop_source_free(v->end);
+	op_slot_close(&v->call);
 	free(v->table);
 	free(v);
 }
@@ -321,9 +309,9 @@ static int vde_ensure(void *self, const struct network_slice *slice,
 	}
 	r = vde_start(v);
 	if (r < 0) {
-		v->op = NULL;
+		op_drop(&v->call);
 		v->step = IDLE;
-		err_copy(err, &v->err);
+		err_copy(err, &v->call.err);
 	}
 	return r;
 }

@@ -28,7 +28,7 @@ struct vde {
 	bool observed;
 	char end_text[256];
 
-	struct op *op;
+	struct op_slot call;
 	enum vde_goal goal;
 	enum vde_step step;
 	struct network_slice want;
@@ -36,16 +36,13 @@ struct vde {
 	bool killed;  /* SIGKILL was sent */
 	int restarts; /* in this operation */
 	struct vde_mgmt *ask;
-	struct loop_source *timer, *end;
-	int code;
-	struct err err;
+	struct loop_source *timer;
 
 	struct network_port *table;
 	size_t n_table;
 };
 
-/* Ends the operation with code and v->err, on the loop: done must not fire from
- * within a call. */
+/* The operation ends with code and call.err; the first call counts. */
 void vde_finish(struct vde *v, int code);
 /* The switch is asked as soon as its socket takes us; CONNECTING. */
 void vde_connect_soon(struct vde *v);

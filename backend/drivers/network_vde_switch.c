@@ -90,7 +90,7 @@ static void on_death(int code, int status, void *userdata)
 	} else if (step != IDLE && v->goal == GOAL_OBSERVE) {
 		vde_finish(v, 0); /* none is there: that is an answer */
 	} else if (step != IDLE) {
-		err_set(&v->err, -EIO, "vde_switch %s (launch %llu)",
+		err_set(&v->call.err, -EIO, "vde_switch %s (launch %llu)",
 		    v->end_text, (unsigned long long)number);
 		vde_finish(v, -EIO);
 	}
@@ -122,7 +122,7 @@ int vde_start(struct vde *v)
 	_cleanup_free_ char *longest =
 	    xasprintf("%s/launch-99999/" SOCKET_DIR, v->env->runtime_dir);
 	if (strlen(longest) > ENDPOINT_MAX)
-		return err_set(&v->err, -ENAMETOOLONG,
+		return err_set(&v->call.err, -ENAMETOOLONG,
 		    "%s: at most %d bytes may name a VDE socket folder, this "
 		    "has %zu: use a shorter --runtime-dir, or a shorter name "
 		    "for the network",
@@ -138,16 +138,16 @@ int vde_start(struct vde *v)
 		strv_push(&argv, "-x");
 	const struct launch_options o = {.argv = argv, .stdin_fifo = true};
 	struct launch *x;
-	op_progress(v->op, -1, "starting vde_switch");
-	int r = launch_start(
-	    v->env->loop, v->env->runtime_dir, &o, NULL, NULL, &x, &v->err);
+	op_progress(v->call.op, -1, "starting vde_switch");
+	int r = launch_start(v->env->loop, v->env->runtime_dir, &o, NULL, NULL,
+	    &x, &v->call.err);
 	if (r < 0)
 		return r;
-	r = take_launch(v, x, &v->err);
+	r = take_launch(v, x, &v->call.err);
 	if (r < 0) {
 		launch_signal(v->launch, SIGKILL);
 		vde_forget(v);
-		return err_errno(&v->err, r, "watch of vde_switch");
+		return err_errno(&v->call.err, r, "watch of vde_switch");
 	}
 	log_start(v, argv);
 	launch_prune(v->env->runtime_dir, KEPT_FOLDERS);
@@ -176,7 +176,7 @@ void vde_stop(struct vde *v, const char *why)
 void vde_stop_harder(struct vde *v)
 {
 	if (v->killed) {
-		err_set(&v->err, -ETIMEDOUT,
+		err_set(&v->call.err, -ETIMEDOUT,
 		    "vde_switch (pid %d) did not end by SIGKILL within %d s",
 		    launch_pid(v->launch), (int)(KILL_PATIENCE / USEC_PER_SEC));
 		vde_finish(v, -ETIMEDOUT);

@@ -15,11 +15,6 @@ struct probe {
 	struct probe_look look;
 };
 
-static int fake_available(struct err *err)
-{
-	return 0;
-}
-
 static int fake_open(const struct driver_env *env, void **ret, struct err *err)
 {
 	struct probe *p = xcalloc(1, sizeof(*p));

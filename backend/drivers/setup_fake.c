@@ -36,11 +36,6 @@ struct setup {
 	struct setup_item *items;
 };
 
-static int fake_available(struct err *err)
-{
-	return 0;
-}
-
 static int fake_open(const struct driver_env *env, void **ret, struct err *err)
 {
 	struct setup *s = xcalloc(1, sizeof(*s));

@@ -34,37 +34,19 @@ void setup_log(struct setup *s, const char *fmt, ...)
 
 void setup_finish(struct setup *s, int code)
 {
-	if (s->ending)
+	if (!op_end(&s->call, code))
 		return;
-	s->ending = true;
-	s->code = code;
+	s->ssh = NULL;
 	loop_timer_set(s->timer, USEC_NEVER);
 	util_closep(&s->tar_fd);
 	s->tar_fd = -1;
-	loop_kick(s->end);
-}
-
-bool setup_waits(const struct setup *s)
-{
-	return s->op && !s->ending;
-}
-
-static void on_end(void *userdata)
-{
-	struct setup *s = userdata;
-	struct op *op = TAKE_PTR(s->op);
-
-	s->ending = false;
-	s->ssh = NULL;
-	if (op)
-		op_done(op, s->code, &s->err);
 }
 
 static void on_timer(void *userdata)
 {
 	struct setup *s = userdata;
 
-	if (setup_waits(s))
+	if (op_waits(&s->call))
 		s->on_timer(s);
 }
 
@@ -74,7 +56,7 @@ static void on_cancel(struct op *op)
 {
 	struct setup *s = op->driver_data;
 
-	if (s->ending)
+	if (!op_waits(&s->call))
 		return;
 	if (s->worker) {
 		atomic_store(&s->stop, true);
@@ -85,7 +67,7 @@ static void on_cancel(struct op *op)
 		return;
 	}
 	knock_free(TAKE_PTR(s->knock));
-	err_set(&s->err, -ECANCELED, "cancelled");
+	err_set(&s->call.err, -ECANCELED, "cancelled");
 	setup_finish(s, -ECANCELED);
 }
 
@@ -94,21 +76,21 @@ bool setup_ended_well(struct setup *s, const char *what, int code, int status,
 {
 	int r;
 
-	if (!setup_waits(s))
+	if (!op_waits(&s->call))
 		return false;
-	r = guest_command_code(code, status, what, errout, err, &s->err);
+	r = guest_command_code(code, status, what, errout, err, &s->call.err);
 	if (r == 0)
 		return true;
 	/* tar doesn't tell the reason of a write that was cut short. */
 	if (r == -EIO && (strstr(errout, "No space left on device") ||
 			     strstr(errout, "Wrote only ")))
-		r = err_set(&s->err, -ENOSPC,
+		r = err_set(&s->call.err, -ENOSPC,
 		    "%s: there is no room left in the guest", what);
 	else if (r == -EIO && strstr(errout, "Read-only file system"))
-		r = err_set(&s->err, -EROFS,
+		r = err_set(&s->call.err, -EROFS,
 		    "%s: a file system of the guest is read-only: %s", what,
-		    err_text(&s->err));
-	setup_log(s, "%s", err_text(&s->err));
+		    err_text(&s->call.err));
+	setup_log(s, "%s", err_text(&s->call.err));
 	setup_finish(s, r);
 	return false;
 }
@@ -125,7 +107,7 @@ void setup_shell(struct setup *s, const char *program, bool lock,
 	    .lock = lock,
 	    .done = done,
 	    .userdata = s};
-	int code = ssh_run(s->ssh, &r, &s->job, &s->err);
+	int code = ssh_run(s->ssh, &r, &s->job, &s->call.err);
 
 	if (code < 0)
 		setup_finish(s, code == -ENOTCONN ? -EAGAIN : code);
@@ -164,7 +146,7 @@ static void on_look(int code, int status, const char *out, size_t out_len,
 	if (!setup_ended_well(
 		s, "looking at what is set up", code, status, errout, err))
 		return;
-	r = setup_parse(s, out, out_len, &s->err);
+	r = setup_parse(s, out, out_len, &s->call.err);
 	if (r < 0) {
 		setup_finish(s, r);
 		return;
@@ -199,7 +181,7 @@ static void setup_close(void *self)
 	knock_free(s->knock);
 	/* Nodes close this before the guest's session, which the job is of. */
 	ssh_job_forget(s->job);
-	loop_source_free(s->end);
+	op_slot_close(&s->call);
 	loop_source_free(s->timer);
 	setup_drop_slice(s);
 	setup_know_drop(&s->host_known);
@@ -218,7 +200,7 @@ static int setup_open(const struct driver_env *env, void **ret, struct err *err)
 
 	s->env = env;
 	s->tar_fd = -1;
-	r = loop_add_deferred(env->loop, on_end, s, &s->end);
+	r = op_slot_open(&s->call, env->loop);
 	if (r == 0)
 		r = loop_add_timer(
 		    env->loop, USEC_NEVER, on_timer, s, &s->timer);
@@ -240,10 +222,7 @@ static int start(struct setup *s, const struct setup_slice *slice,
 	r = setup_take_slice(s, slice, err);
 	if (r < 0)
 		return r;
-	s->op = op;
-	s->err = ERR_INIT;
-	op->driver_data = s;
-	op->cancel = on_cancel;
+	op_begin(&s->call, op, on_cancel, s);
 	s->ensure = ensure;
 	s->proven = false;
 	s->pushes = 0;

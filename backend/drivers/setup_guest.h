@@ -123,11 +123,8 @@ struct known {
 
 struct setup {
 	const struct driver_env *env;
-	struct op *op;
-	bool ending;
-	int code;
-	struct err err;
-	struct loop_source *end, *timer;
+	struct op_slot call;
+	struct loop_source *timer;
 	void (*on_timer)(struct setup *s);
 	struct ssh *ssh;
 	struct ssh_job *job;
@@ -180,9 +177,8 @@ struct setup {
 
 /* setup_guest.c */
 void setup_log(struct setup *s, const char *fmt, ...) PRINTF(2, 3);
-/* The operation ends with code and s->err, on the loop; the first counts. */
+/* The operation ends with code and call.err; the first counts. */
 void setup_finish(struct setup *s, int code);
-bool setup_waits(const struct setup *s);
 typedef void (*setup_done_fn)(int code, int status, const char *out,
     size_t out_len, const char *errout, const struct err *err, void *userdata);
 /* Runs a shell program that it gets on its stdin, whole or not at all. */

@@ -24,14 +24,14 @@ static int choose(struct setup *s)
 
 	s->n_send = 0;
 	for (size_t i = 0; i < s->n_files; i++) {
-		int r = setup_file_differs(s, i, detail, &s->err);
+		int r = setup_file_differs(s, i, detail, &s->call.err);
 
 		if (r < 0)
 			return r;
 		s->send[i] = r > 0;
 		s->n_send += r > 0;
 		if (r > 0 && s->pushes == PUSHES_MAX)
-			return err_set(&s->err, -EIO,
+			return err_set(&s->call.err, -EIO,
 			    "%s was sent %d times, and still: %s",
 			    s->files[i].f.path, PUSHES_MAX, detail);
 	}
@@ -108,9 +108,9 @@ static void tell(struct setup *s)
 	    s->tar_size > SETUP_BIG ? (int)(100 * sent / s->tar_size) : -1;
 
 	if (percent < 0)
-		op_progress(s->op, -1, "sending %zu files", s->n_send);
+		op_progress(s->call.op, -1, "sending %zu files", s->n_send);
 	else
-		op_progress(s->op, percent,
+		op_progress(s->call.op, percent,
 		    "sending %zu files: %llu of %llu MiB", s->n_send,
 		    (unsigned long long)(sent / MIB),
 		    (unsigned long long)(s->tar_size / MIB));
@@ -131,11 +131,11 @@ static void push(struct setup *s)
 	int code = s->host_code;
 
 	if (code < 0) {
-		err_copy(&s->err, &s->host_err);
+		err_copy(&s->call.err, &s->host_err);
 		setup_finish(s, code);
 		return;
 	}
-	code = ssh_run(s->ssh, &r, &s->job, &s->err);
+	code = ssh_run(s->ssh, &r, &s->job, &s->call.err);
 	if (code < 0) {
 		setup_finish(s, code == -ENOTCONN ? -EAGAIN : code);
 		return;
@@ -149,8 +149,8 @@ void setup_next_file(struct setup *s)
 	int r;
 
 	if (!s->seen.dirs[0].real) {
-		r = err_set(&s->err, -ENOENT, "%s is not there in the guest",
-		    *s->root ? s->root : "/");
+		r = err_set(&s->call.err, -ENOENT,
+		    "%s is not there in the guest", *s->root ? s->root : "/");
 		setup_finish(s, r);
 		return;
 	}
@@ -160,6 +160,6 @@ void setup_next_file(struct setup *s)
 		return;
 	}
 	s->pushes++;
-	op_progress(s->op, -1, "packing %zu files", s->n_send);
+	op_progress(s->call.op, -1, "packing %zu files", s->n_send);
 	setup_on_worker(s, setup_pack, push);
 }

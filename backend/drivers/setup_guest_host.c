@@ -187,7 +187,7 @@ static void work_done(void *job)
 		return;
 	worker_free(TAKE_PTR(s->worker));
 	if (atomic_load(&s->stop)) {
-		err_set(&s->err, -ECANCELED, "cancelled");
+		err_set(&s->call.err, -ECANCELED, "cancelled");
 		setup_finish(s, -ECANCELED);
 	} else {
 		s->prepared(s);
@@ -202,7 +202,7 @@ void setup_on_worker(struct setup *s, void (*work)(struct setup *s),
 
 	if (r < 0) {
 		free(w);
-		err_errno(&s->err, r, "no thread to read files with");
+		err_errno(&s->call.err, r, "no thread to read files with");
 		setup_finish(s, r);
 		return;
 	}

@@ -111,10 +111,10 @@ static void on_ran(int code, int status, const char *out, size_t out_len,
 	if (code == -ETIMEDOUT || code == -ECANCELED)
 		end_command(s);
 	if (code == -ETIMEDOUT) {
-		code = err_set(&s->err, -ETIME,
+		code = err_set(&s->call.err, -ETIME,
 		    "%s has not ended within %llu s: it was told to end", what,
 		    RUN_TIME / USEC_PER_SEC);
-		setup_log(s, "%s", err_text(&s->err));
+		setup_log(s, "%s", err_text(&s->call.err));
 		setup_finish(s, code);
 		return;
 	}
@@ -151,20 +151,21 @@ static void start(struct setup *s)
 	for (char *const *a = w->r.command; a && *a; a++)
 		strv_push(&argv, *a);
 	run.argv = argv;
-	op_progress(s->op, (int)(100 * s->at / s->n_runs), "run.%s", w->r.name);
+	op_progress(
+	    s->call.op, (int)(100 * s->at / s->n_runs), "run.%s", w->r.name);
 	setup_log(s, "run.%s: begins", w->r.name);
 	buf_clear(&s->line[0]);
 	buf_clear(&s->line[1]);
 	s->logged = 0;
 	s->began = now_mono();
-	code = ssh_run(s->ssh, &run, &s->job, &s->err);
+	code = ssh_run(s->ssh, &run, &s->job, &s->call.err);
 	if (code < 0)
 		setup_finish(s, code == -ENOTCONN ? -EAGAIN : code);
 }
 
 void setup_next_run(struct setup *s)
 {
-	int r = setup_order_runs(s, &s->err);
+	int r = setup_order_runs(s, &s->call.err);
 
 	if (r < 0 || *s->root) {
 		setup_finish(s, r);

@@ -75,7 +75,7 @@ static void on_journal(int code, int status, const char *out, size_t out_len,
 {
 	struct setup *s = userdata;
 	_cleanup_buf_ struct buf shown = {0};
-	struct err why = s->err;
+	struct err why = s->call.err;
 
 	s->job = NULL;
 	if (!setup_ended_well(s, "journalctl", code, 0, errout, err))
@@ -86,9 +86,9 @@ static void on_journal(int code, int status, const char *out, size_t out_len,
 	for (size_t k = 0; k < shown.len; k++)
 		if (shown.data[k] == '\n')
 			shown.data[k] = ';';
-	s->err = why;
+	s->call.err = why;
 	if (shown.len)
-		err_set(&s->err, why.code, "%s: %s", why.text, shown.data);
+		err_set(&s->call.err, why.code, "%s: %s", why.text, shown.data);
 	setup_finish(s, why.code);
 }
 
@@ -98,7 +98,7 @@ static void failed(struct setup *s, size_t i, const char *why)
 {
 	_cleanup_buf_ struct buf b = {0};
 
-	describe(s, i, why, &s->err);
+	describe(s, i, why, &s->call.err);
 	buf_puts(&b, "journalctl -n 5 --no-pager -o cat -u");
 	put_unit(s, i, &b);
 	buf_puts(&b, " </dev/null\n");
@@ -122,7 +122,7 @@ static void check_again(struct setup *s, const char *detail)
 		failed(s, i, detail);
 		return;
 	}
-	op_progress(s->op, -1, "waiting for services.%s, %s: %s (%llu s)",
+	op_progress(s->call.op, -1, "waiting for services.%s, %s: %s (%llu s)",
 	    name_of(s, i), s->services[i].s.check, detail,
 	    waited / USEC_PER_SEC);
 	s->on_timer = try_check;
@@ -149,7 +149,7 @@ static void on_shown(int code, int status, const char *out, size_t out_len,
 	s->job = NULL;
 	if (!setup_ended_well(s, "systemctl", code, status, errout, err))
 		return;
-	r = setup_parse_show(s, out, &s->at, 1, &s->err);
+	r = setup_parse_show(s, out, &s->at, 1, &s->call.err);
 	if (r < 0) {
 		setup_finish(s, r);
 		return;
@@ -183,8 +183,8 @@ static void on_knocked(int code, bool pass, const char *text, void *userdata)
 
 	knock_free(TAKE_PTR(s->knock));
 	if (code < 0) {
-		err_set(&s->err, code, "services.%s: %s", name_of(s, s->at),
-		    detail);
+		err_set(&s->call.err, code, "services.%s: %s",
+		    name_of(s, s->at), detail);
 		setup_finish(s, code);
 	} else if (pass) {
 		passed(s);
@@ -196,7 +196,7 @@ static void on_knocked(int code, bool pass, const char *text, void *userdata)
 static void try_check(struct setup *s)
 {
 	struct check c;
-	int r = parse_check(s->services[s->at].s.check, &c, &s->err);
+	int r = parse_check(s->services[s->at].s.check, &c, &s->call.err);
 	char *command[] = {"sh", "-c", (char *)c.text, NULL};
 	const struct knock_options o = {.guest = s->ssh,
 	    .command = c.kind == CHECK_COMMAND ? command : NULL,
@@ -212,7 +212,7 @@ static void try_check(struct setup *s)
 		return;
 	}
 	if (r == 0)
-		r = knock_start(s->env->loop, &o, &s->knock, &s->err);
+		r = knock_start(s->env->loop, &o, &s->knock, &s->call.err);
 	if (r < 0)
 		setup_finish(s, r);
 }
@@ -237,7 +237,7 @@ static void on_started(int code, int status, const char *out, size_t out_len,
 		s->progress[i].started = true;
 		which[n++] = i;
 	}
-	r = setup_parse_show(s, out, which, n, &s->err);
+	r = setup_parse_show(s, out, which, n, &s->call.err);
 	if (r < 0)
 		setup_finish(s, r);
 	else
@@ -318,7 +318,7 @@ static void start_chosen(struct setup *s)
 	buf_printf(
 	    &b, "systemctl show %s%s\n", setup_show_properties, names.data);
 	end_program(&b);
-	op_progress(s->op, -1, "starting%s", names.data);
+	op_progress(s->call.op, -1, "starting%s", names.data);
 	setup_shell(s, b.data, true, START_TIME, on_started);
 }
 
@@ -340,11 +340,11 @@ static int unit_wrong(struct setup *s, size_t i)
 	if (STREQ(v->load, "loaded"))
 		return 0;
 	if (STREQ(v->load, "not-found"))
-		return err_set(&s->err, -ENOENT,
+		return err_set(&s->call.err, -ENOENT,
 		    "services.%s: the guest has no unit %s.service: give its "
 		    "text, or install what brings it",
 		    name_of(s, i), name_of(s, i));
-	return err_set(&s->err, -EINVAL, "services.%s: its unit is %s",
+	return err_set(&s->call.err, -EINVAL, "services.%s: its unit is %s",
 	    name_of(s, i), v->load);
 }
 
@@ -398,7 +398,7 @@ static int all_passed(struct setup *s)
 {
 	for (size_t i = 0; i < s->n_services; i++)
 		if (!s->progress[i].passed)
-			return err_set(&s->err, -ELOOP,
+			return err_set(&s->call.err, -ELOOP,
 			    "services.%s.after: it waits for itself, over "
 			    "others",
 			    name_of(s, i));
@@ -456,18 +456,18 @@ static void change_without_start(struct setup *s)
 	if (*s->root)
 		enable_below(s, &b);
 	end_program(&b);
-	op_progress(
-	    s->op, -1, *s->root ? "enabling services" : "stopping services");
+	op_progress(s->call.op, -1,
+	    *s->root ? "enabling services" : "stopping services");
 	setup_shell(s, b.data, true, START_TIME, on_left);
 }
 
 static int refuse(struct setup *s)
 {
 	if (!s->systemd)
-		return err_set(&s->err, -EOPNOTSUPP,
+		return err_set(&s->call.err, -EOPNOTSUPP,
 		    "services.%s: the system has no systemd",
 		    s->n_services ? name_of(s, 0) : s->seen.left[0]);
-	return err_set(&s->err, -EIO,
+	return err_set(&s->call.err, -EIO,
 	    "services were enabled or stopped, and still differ");
 }
 

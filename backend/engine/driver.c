@@ -42,42 +42,6 @@ static int begun(
 		begun(op, (d)->name, (d)->call, err);                          \
 	})
 
-void op_done(struct op *op, int code, const struct err *err)
-{
-	struct err plain = ERR_INIT;
-
-	assert(op && op->pending); /* exactly once */
-	assert(code <= 0);
-	op->pending = false;
-	op->cancel = NULL;
-	if (code < 0 && (!err || !err->text[0])) {
-		err_errno(&plain, code, "%s", op->what ? op->what : "call");
-		err = &plain;
-	}
-	op->done(op, code, code < 0 ? err : NULL);
-}
-
-void op_progress(struct op *op, int percent, const char *fmt, ...)
-{
-	char text[256];
-	va_list ap;
-
-	assert(op && op->pending);
-	assert(percent >= -1 && percent <= 100);
-	if (!op->progress)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	op->progress(op, percent, text);
-}
-
-void op_cancel(struct op *op)
-{
-	if (op->pending && op->cancel)
-		op->cancel(op);
-}
-
 const char *disk_content_name(enum disk_content c)
 {
 	static const char *const names[] = {
