@@ -41,6 +41,7 @@ struct op_slot {
 int op_slot_open(struct op_slot *s, struct loop *l);
 /* done does not fire any more. */
 void op_slot_close(struct op_slot *s);
+/* cancel NULL: it ends by itself, soon. */
 void op_begin(struct op_slot *s, struct op *op, void (*cancel)(struct op *op),
     void *driver_data);
 /* The call is refused after all: done does not fire. */
@@ -49,5 +50,8 @@ void op_drop(struct op_slot *s);
 bool op_waits(const struct op_slot *s);
 /* Ends it with code and s->err; false: nothing waits, and nothing is done. */
 bool op_end(struct op_slot *s, int code);
+/* For cancel: the sentence of -ECANCELED; false: its end is due already, and
+ * stays what it is. */
+bool op_say_cancelled(struct op_slot *s);
 
 #endif

@@ -57,7 +57,7 @@ static int ask(const struct image_driver *d, bool ensure, bool cancel,
 	if (r == 0) {
 		CHECK(!a.over);
 		if (cancel)
-			a.op.cancel(&a.op);
+			op_cancel(&a.op);
 		while (!a.over && loop_turn(loop, 20 * USEC_PER_SEC) > 0)
 			;
 		CHECK(a.over);

@@ -107,8 +107,8 @@ static void on_cancel(struct op *op)
 		ssh_job_cancel(d->job); /* its done ends the operation */
 		return;
 	}
-	err_set(&d->call.err, -ECANCELED, "cancelled");
-	disk_finish(d, -ECANCELED);
+	if (op_say_cancelled(&d->call))
+		disk_finish(d, -ECANCELED);
 }
 
 /* --- step by step ------------------------------------------------------ */

@@ -58,8 +58,8 @@ void guest_cancel_job(struct op *op)
 		ssh_job_cancel(g->job);
 		return;
 	}
-	err_set(&g->call.err, -ECANCELED, "cancelled");
-	guest_finish(g, -ECANCELED);
+	if (op_say_cancelled(&g->call))
+		guest_finish(g, -ECANCELED);
 }
 
 int guest_need_session(struct guest *g, struct err *err)
@@ -99,8 +99,8 @@ static void cancel_connect(struct op *op)
 {
 	struct guest *g = op->driver_data;
 	drop(g);
-	err_set(&g->call.err, -ECANCELED, "cancelled");
-	guest_finish(g, -ECANCELED);
+	if (op_say_cancelled(&g->call))
+		guest_finish(g, -ECANCELED);
 }
 
 /* Its jobs have all ended by now. */

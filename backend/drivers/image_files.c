@@ -73,14 +73,6 @@ static int check_files(
 	return 0;
 }
 
-static void on_cancel(struct op *op)
-{
-	struct image *i = op->driver_data;
-
-	err_set(&i->call.err, -ECANCELED, "the look was cancelled");
-	op_end(&i->call, -ECANCELED);
-}
-
 static int files_available(struct err *err)
 {
 	return 0;
@@ -120,7 +112,7 @@ static int files_observe(
 
 	check_files(slice, &look, NULL);
 	i->look = look;
-	op_begin(&i->call, op, on_cancel, i);
+	op_begin(&i->call, op, NULL, i);
 	op_end(&i->call, 0);
 	return 0;
 }
@@ -138,7 +130,7 @@ static int files_ensure(
 	struct image *i = self;
 	struct image_look look = {0};
 
-	op_begin(&i->call, op, on_cancel, i);
+	op_begin(&i->call, op, NULL, i);
 	op_end(&i->call, check_files(slice, &look, &i->call.err));
 	i->look = look;
 	return 0;

@@ -34,10 +34,8 @@ static void on_cancel(struct op *op)
 {
 	struct install *in = op->driver_data;
 
-	if (!op_waits(&in->call))
-		return;
-	err_set(&in->call.err, -ECANCELED, "cancelled");
-	whole_finish(in, -ECANCELED);
+	if (op_say_cancelled(&in->call))
+		whole_finish(in, -ECANCELED);
 }
 
 /* --- the mark ---------------------------------------------------------- */

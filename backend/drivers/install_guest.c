@@ -79,8 +79,8 @@ static void on_cancel(struct op *op)
 		ssh_job_cancel(in->job); /* its done ends the operation */
 		return;
 	}
-	err_set(&in->call.err, -ECANCELED, "cancelled");
-	install_finish(in, -ECANCELED);
+	if (op_say_cancelled(&in->call))
+		install_finish(in, -ECANCELED);
 }
 
 static int begin(struct install *in, const struct install_slice *slice,

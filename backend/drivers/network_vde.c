@@ -40,8 +40,8 @@ void vde_finish(struct vde *v, int code)
 static void on_cancel(struct op *op)
 {
 	struct vde *v = op->driver_data;
-	err_set(&v->call.err, -ECANCELED, "cancelled");
-	vde_finish(v, -ECANCELED);
+	if (op_say_cancelled(&v->call))
+		vde_finish(v, -ECANCELED);
 }
 
 static int begin(struct vde *v, enum vde_goal goal, struct op *op)

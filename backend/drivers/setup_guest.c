@@ -67,8 +67,8 @@ static void on_cancel(struct op *op)
 		return;
 	}
 	knock_free(TAKE_PTR(s->knock));
-	err_set(&s->call.err, -ECANCELED, "cancelled");
-	setup_finish(s, -ECANCELED);
+	if (op_say_cancelled(&s->call))
+		setup_finish(s, -ECANCELED);
 }
 
 bool setup_ended_well(struct setup *s, const char *what, int code, int status,

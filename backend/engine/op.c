@@ -5,6 +5,7 @@
 #include "op.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -98,5 +99,13 @@ bool op_end(struct op_slot *s, int code)
 	s->ending = true;
 	s->code = code;
 	loop_kick(s->end);
+	return true;
+}
+
+bool op_say_cancelled(struct op_slot *s)
+{
+	if (!op_waits(s))
+		return false;
+	err_set(&s->err, -ECANCELED, "cancelled");
 	return true;
 }
