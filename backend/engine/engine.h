@@ -256,7 +256,10 @@ struct network {
 	struct network_port *ports;
 	size_t n_ports;
 	uint64_t ports_seen;
-	bool ports_wanted;
+	bool ports_wanted; /* somebody reads them */
+	/* What is plugged has changed so often; the change that the look under
+	 * way, and the last one, are of. */
+	uint64_t plugs, plugs_asked, plugs_seen;
 	uint64_t reach_generation;
 	bool reach_stale;
 	unsigned measuring; /* nodes that ping now */
@@ -674,6 +677,10 @@ void network_close(struct network *net);
 void network_reconcile(struct network *net);
 void network_hold(struct network *net, int by);
 enum network_state network_word(const struct network *net);
+/* What is plugged has changed: `ports` is looked at again before the network
+ * has settled. */
+void network_plugs_changed(struct network *net);
+bool network_plugs_known(const struct network *net);
 void network_reach_stale(struct network *net);
 void network_reach_next(struct network *net);
 void node_reach_stale(struct node *n);

@@ -144,6 +144,13 @@ static void take_ports(struct network *net)
 		touch(&net->o, ASPECT_PORTS);
 }
 
+static void plugs_seen(struct network *net)
+{
+	net->plugs_seen = net->plugs_asked;
+	touch(&net->o, ASPECT_SETTLED);
+	touch(&net->o.c->o, ASPECT_SETTLED);
+}
+
 static void op_ended(struct op *op, int code, const struct err *err)
 {
 	struct network *net = op->owner;
@@ -156,8 +163,10 @@ static void op_ended(struct op *op, int code, const struct err *err)
 		 code != -EAGAIN)
 		fail(net, err_text(err));
 	mark_dirty(&net->o);
-	if (what == NET_PORTS)
+	if (what == NET_PORTS) {
+		plugs_seen(net);
 		return;
+	}
 	nodes_mark_network(net);
 	touch(&net->o, ASPECT_STATE | ASPECT_OBSERVED | ASPECT_SETTLED);
 	touch(&net->o.c->o, ASPECT_SETTLED);
@@ -189,6 +198,7 @@ static void begin(struct network *net, int what)
 		break;
 	case NET_PORTS:
 		net->ports_wanted = false;
+		net->plugs_asked = net->plugs;
 		r = network_query_ports(d, net->handle, &net->op, &err);
 		break;
 	default:
@@ -196,7 +206,9 @@ static void begin(struct network *net, int what)
 	}
 	if (r < 0) {
 		net->doing = NET_IDLE;
-		if (what != NET_PORTS)
+		if (what == NET_PORTS)
+			plugs_seen(net);
+		else
 			fail(net, err_text(&err));
 	}
 	if (what != NET_PORTS)
@@ -298,10 +310,23 @@ void network_reconcile(struct network *net)
 	} else if (!net->held && net->look.state == NETWORK_RUNNING &&
 		   !may_be_used(net)) {
 		begin(net, NET_REMOVING);
-	} else if (net->ports_wanted && net->look.state == NETWORK_RUNNING) {
+	} else if (net->look.state == NETWORK_RUNNING &&
+		   (net->ports_wanted || !network_plugs_known(net))) {
 		begin(net, NET_PORTS);
 	}
 	network_reach_next(net);
+}
+
+void network_plugs_changed(struct network *net)
+{
+	net->plugs++;
+	if (net->look.state == NETWORK_RUNNING)
+		mark_dirty(&net->o);
+}
+
+bool network_plugs_known(const struct network *net)
+{
+	return net->plugs_seen == net->plugs;
 }
 
 void network_touch_ports(struct object *o)

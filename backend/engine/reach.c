@@ -15,7 +15,6 @@ void network_reach_stale(struct network *net)
 {
 	net->reach_generation++;
 	net->reach_stale = true;
-	net->ports_wanted = true;
 	if (!net->o.c->loading)
 		mark_dirty(&net->o);
 }
@@ -177,6 +176,7 @@ void network_reach_next(struct network *net)
 	}
 	if ((pending == 0 || count < 2) && net->measuring == 0) {
 		net->reach_stale = false;
+		network_plugs_changed(net); /* they have counted the pings */
 		touch(&net->o, ASPECT_REACH | ASPECT_SETTLED);
 		touch(&net->o.c->o, ASPECT_SETTLED);
 	}

@@ -23,14 +23,24 @@ static bool plugs_differ(
 	return false;
 }
 
+static void tell_networks(struct node *n)
+{
+	if (n->driver->virtual)
+		return;
+	for (size_t i = 0; i < n->n_nics; i++)
+		network_plugs_changed(n->nics[i].network);
+}
+
 void node_look(struct node *n)
 {
 	if (n->machine) {
 		struct machine_look before = n->machine_look;
 
 		n->driver->machine->look(n->machine, &n->machine_look);
-		if (plugs_differ(&before, &n->machine_look))
+		if (plugs_differ(&before, &n->machine_look)) {
 			touch(&n->o, ASPECT_LINKS);
+			tell_networks(n);
+		}
 	}
 	if (n->guest) {
 		bool had = n->guest_look && n->guest_look->connected;

@@ -200,7 +200,7 @@ static void all_nodes(struct cluster *c, struct request *q)
 static void check_network(struct network *net)
 {
 	network_forget_failure(net);
-	net->ports_wanted = true;
+	network_plugs_changed(net);
 	network_reach_stale(net);
 	event(&net->o, "verb", NULL, verb_name(VERB_CHECK), "state", NULL);
 	mark_dirty(&net->o);

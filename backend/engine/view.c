@@ -272,6 +272,8 @@ static bool network_settled(const struct network *net)
 	if (net->doing == NET_OBSERVING || net->doing == NET_ENSURING ||
 	    net->doing == NET_REMOVING)
 		return false;
+	if (net->look.state == NETWORK_RUNNING && !network_plugs_known(net))
+		return false;
 	return !net->measuring && !(net->reach_stale && net->held);
 }
 
