@@ -149,11 +149,10 @@ static void wrong_types_say_what_was_found(void)
 		"nics.lan.link: \"sideways\" is not one of: \"up\", "
 		"\"down\""},
 	    {"{\"qemu\":{\"args\":\"-s\"}}",
-		"qemu.args: found the string \"-s\", wanted a list of "
-		"strings, for example "
-		"[\"-device\",\"virtio-balloon-pci\"]"},
+		"qemu.args: found a string, wanted a list of strings, for "
+		"example [\"-device\",\"virtio-balloon-pci\"]"},
 	    {"{\"qemu\":{\"args\":[\"-s\",7]}}",
-		"qemu.args[1]: found the number 7, wanted a string"},
+		"qemu.args[1]: found a number, wanted a string"},
 	    {"{\"ssh\":{\"user\":\"\"}}",
 		"ssh.user: is empty, for example \"root\""},
 	    {"{\"fake\":{\"fail\":[\"bot\"]}}",
@@ -163,6 +162,35 @@ static void wrong_types_say_what_was_found(void)
 	};
 
 	CHECK_ROWS(SPEC_NODE, rows);
+}
+
+/* In the wrong place or of the wrong type they are no less secret. */
+static void secrets_are_not_repeated(void)
+{
+	static const char *const texts[] = {
+	    "{\"files\":\"HUSH\"}",
+	    "{\"files\":{\"/e\":\"HUSH\"}}",
+	    "{\"files\":{\"/e\":{\"content\":4711}}}",
+	    "{\"files\":{\"/e\":{\"content\":47.11}}}",
+	    "{\"run\":\"HUSH\"}",
+	    "{\"run\":{\"a\":\"HUSH\"}}",
+	    "{\"run\":{\"a\":4711}}",
+	    "{\"run\":{\"a\":{\"command\":\"HUSH\"}}}",
+	    "{\"run\":{\"a\":{\"command\":[\"login\",4711]}}}",
+	    "{\"run\":{\"a\":{\"command\":[\"HUSH\\u0001\"]}}}",
+	    "{\"services\":{\"s\":\"HUSH\"}}",
+	    "{\"services\":{\"s\":{\"unit\":4711}}}",
+	    "{\"qemu\":\"HUSH\"}",
+	    "{\"qemu\":{\"args\":\"HUSH\"}}",
+	    "{\"qemu\":{\"args\":4711}}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct err err = ERR_INIT;
+		CHECK_INT(parse(SPEC_NODE, texts[i], &err), -EINVAL);
+		CHECK(err.text[0] && !strstr(err.text, "HUSH") &&
+		      !strstr(err.text, "47"));
+	}
 }
 
 static void limits_hold_below_at_and_above(void)
@@ -312,6 +340,9 @@ static void what_is_put_into_guests_is_checked(void)
 	    {"{\"files\":{\"/etc/../x\":{\"content\":\"x\"}}}",
 		"files./etc/../x: \"/etc/../x\" is not an absolute path "
 		"without . and .."},
+	    {"{\"files\":{\"/\":{\"content\":\"x\"}}}",
+		"files./: \"/\" is the root of the guest; take a path below "
+		"it"},
 	    {"{\"files\":{\"/x\":{\"content\":\"x\",\"mode\":\"0888\"}}}",
 		"files./x.mode: \"0888\" is not a mode: three or four octal "
 		"digits, for example \"0644\""},
@@ -688,7 +719,7 @@ static void clusters_are_checked(void)
 	    {"{\"observe_every\":\"0s\"}", NULL},
 	    {"{\"observe_every\":\"1s\"}", NULL},
 	    {"{\"observe_every\":\"999ms\"}",
-		"observe_every: is below the minimum of 1s (0s: only at "
+		"observe_every: 999ms is below the minimum of 1s (0s: only at "
 		"boot and when up is written)"},
 	    {"{\"observe_every\":\"25h\"}",
 		"observe_every: 25h is above the maximum of 24h"},
@@ -1115,6 +1146,7 @@ static const struct test_case cases[] = {
     CASE(unknown_keys_name_the_nearest),
     CASE(long_keys_fit_the_sentence),
     CASE(wrong_types_say_what_was_found),
+    CASE(secrets_are_not_repeated),
     CASE(limits_hold_below_at_and_above),
     CASE(counts_have_limits),
     CASE(what_is_put_into_guests_is_checked),

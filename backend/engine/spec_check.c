@@ -275,8 +275,9 @@ int spec_check_cluster(const struct cluster_spec *s, struct err *err)
 {
 	if (s->observe_every && s->observe_every < USEC_PER_SEC)
 		return err_set(err, -EINVAL,
-		    "observe_every: is below the minimum of 1s (0s: only at "
-		    "boot and when up is written)");
+		    "observe_every: %llums is below the minimum of 1s (0s: "
+		    "only at boot and when up is written)",
+		    (unsigned long long)(s->observe_every / USEC_PER_MSEC));
 	for (size_t i = 0; i < s->n_checks; i++) {
 		int r = check_one(&s->checks[i], err);
 		if (r < 0)

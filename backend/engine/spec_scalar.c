@@ -278,7 +278,7 @@ static int set_strings(
 			strv_push(&strings, json_string_value(item));
 		} else {
 			r = walk_refuse(w, "found %s, wanted a string",
-			    spec_show_json(item).text);
+			    walk_found(key, item).text);
 		}
 		walk_leave(w, before);
 	}

@@ -106,6 +106,8 @@ struct spec_shown {
 struct spec_shown spec_show(const char *s);
 /* "the string "x"", "a list", ... */
 struct spec_shown spec_show_json(const json_t *v);
+/* "a string", "a number", "a list", ... */
+struct spec_shown spec_show_type(const json_t *v);
 
 /* spec_text.c */
 /* Loads a document that spec_json_state() calls complete; -EFBIG, -EINVAL. */

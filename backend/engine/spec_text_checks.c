@@ -142,6 +142,9 @@ int check_guest_path(const char *value, struct err *err)
 		return err_set(err, -EINVAL,
 		    "\"%s\" is not an absolute path without . and ..",
 		    spec_show(value).text);
+	if (STREQ(value, "/"))
+		return err_set(err, -EINVAL,
+		    "\"/\" is the root of the guest; take a path below it");
 	return 0;
 }
 

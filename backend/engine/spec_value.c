@@ -310,14 +310,34 @@ static struct spec_shown show_real(double v)
 	return r;
 }
 
-struct spec_shown spec_show_json(const json_t *v)
+struct spec_shown spec_show_type(const json_t *v)
 {
-	struct spec_shown r;
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
 		return (struct spec_shown){"an object"};
 	case JSON_ARRAY:
 		return (struct spec_shown){"a list"};
+	case JSON_STRING:
+		return (struct spec_shown){"a string"};
+	case JSON_INTEGER:
+	case JSON_REAL:
+		return (struct spec_shown){"a number"};
+	case JSON_TRUE:
+	case JSON_FALSE:
+		return (struct spec_shown){"true or false"};
+	case JSON_NULL:
+		break;
+	}
+	return (struct spec_shown){"null"};
+}
+
+struct spec_shown spec_show_json(const json_t *v)
+{
+	struct spec_shown r;
+	switch (json_typeof(v)) {
+	case JSON_OBJECT:
+	case JSON_ARRAY:
+		return spec_show_type(v);
 	case JSON_STRING:
 		snprintf(r.text, sizeof(r.text), "the string \"%.*s\"", 160,
 		    spec_show(json_string_value(v)).text);

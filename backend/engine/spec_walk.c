@@ -53,11 +53,25 @@ int walk_refuse(struct walk *w, const char *fmt, ...)
 	return err_set(w->err, -EINVAL, "%s: %s", w->path, text);
 }
 
+/* A secret in the wrong place is still one: `"run":{"login":"..."}`. */
+static bool holds_secret(const struct spec_key *key)
+{
+	bool secret = key->flags & SECRET;
+	for (size_t i = 0; key->sub && i < key->sub->n && !secret; i++)
+		secret = holds_secret(&key->sub->keys[i]);
+	return secret;
+}
+
+struct spec_shown walk_found(const struct spec_key *key, const json_t *v)
+{
+	return holds_secret(key) ? spec_show_type(v) : spec_show_json(v);
+}
+
 int walk_wrong_type(struct walk *w, const struct spec_key *key, const json_t *v,
     const char *wanted)
 {
 	return walk_refuse(w, "found %s, wanted %s, for example %s",
-	    spec_show_json(v).text, wanted, key->example);
+	    walk_found(key, v).text, wanted, key->example);
 }
 
 int walk_check_count(
@@ -78,7 +92,7 @@ static int set_entry(struct walk *w, const struct spec_key *key, json_t *v,
 	if (!json_is_object(v))
 		return walk_refuse(w,
 		    "found %s, wanted an object, for example {}",
-		    spec_show_json(v).text);
+		    walk_found(key, v).text);
 	_cleanup_json_ json_t *named = NULL, *out = NULL;
 	const struct spec_sub *sub = key->sub;
 	if (sub->named) {

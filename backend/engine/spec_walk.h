@@ -24,6 +24,9 @@ void walk_leave(struct walk *w, size_t before);
 
 /* -EINVAL and the sentence, with the path in front. */
 PRINTF(2, 3) int walk_refuse(struct walk *w, const char *fmt, ...);
+/* A value of this key as a sentence may show it: of what holds secrets the type
+ * alone. */
+struct spec_shown walk_found(const struct spec_key *key, const json_t *v);
 int walk_wrong_type(struct walk *w, const struct spec_key *key, const json_t *v,
     const char *wanted);
 int walk_check_count(

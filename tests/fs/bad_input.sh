@@ -77,6 +77,9 @@ bad "a multicast MAC" EINVAL 'nics\.lan\.mac: .*unicast|nics\.lan\.mac: .*multic
 	<<<'{"nics":{"lan":{"mac":"01:00:5e:00:00:01"}}}'
 bad "no address" EINVAL 'nics\.lan\.address: ' \
 	<<<'{"nics":{"lan":{"address":"10.36.0"}}}'
+bad "a secret in the wrong place" EINVAL "run\.login: found a string, wanted" \
+	<<<'{"run":{"login":"HUSH HUSH"}}'
+unlike "... which nobody repeats" "$(cat $node/error events $node/log)" HUSH
 bad "a disk without size" EINVAL 'disk\.size: .*required|disk: .*size' \
 	<<<'{"disk":{}}'
 
