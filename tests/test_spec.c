@@ -437,6 +437,12 @@ static void network_cards_are_checked(void)
 	    {"{\"nics\":{\"lan\":{\"mac\":\"01:00:5e:00:00:01\"}}}",
 		"nics.lan.mac: 01:00:5e:00:00:01 is not a unicast address, "
 		"for example \"52:54:00:12:34:56\""},
+	    {"{\"nics\":{\"lan\":{\"mac\":\"52:54:00:00:00:fe\"}}}",
+		"nics.lan.mac: 52:54:00:00:00:fe is that of the management "
+		"NIC"},
+	    {"{\"nics\":{\"lan\":{\"address\":\"10.0.2.15\"}}}",
+		"nics.lan.address: 10.0.2.15: in 10.0.2.0/24 every machine has "
+		"its management NIC; take another"},
 	    {"{\"nics\":{\"lan\":{\"mac\":\"00:00:00:00:00:00\"}}}",
 		"nics.lan.mac: 00:00:00:00:00:00 is not a unicast address, "
 		"for example \"52:54:00:12:34:56\""},
@@ -628,6 +634,14 @@ static void networks_are_checked(void)
 	    {"{\"subnet\":\"127.0.0.0/8\"}",
 		"subnet: 127.0.0.0/8 is reserved (RFC 6890); take one of "
 		"10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16"},
+	    {"{\"subnet\":\"10.0.0.0/16\"}", NULL},
+	    {"{\"subnet\":\"10.0.3.0/24\"}", NULL},
+	    {"{\"subnet\":\"10.0.2.0/23\"}",
+		"subnet: 10.0.2.0/23: in 10.0.2.0/24 every machine has its "
+		"management NIC; take another"},
+	    {"{\"subnet\":\"10.0.2.64/26\"}",
+		"subnet: 10.0.2.64/26: in 10.0.2.0/24 every machine has its "
+		"management NIC; take another"},
 	    {"{\"driver\":\"token-ring\"}",
 		"driver: \"token-ring\" is not one of: \"vde\", \"fake\""},
 	};

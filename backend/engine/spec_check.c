@@ -25,6 +25,14 @@ static int check_nic(
 		return err_set(err, -EINVAL,
 		    "nics.%s.mac: %s is that of the management NIC", nic->name,
 		    MANAGEMENT_MAC);
+	if (nic->address_mode == ADDRESS_FIXED &&
+	    (nic->address & MANAGEMENT_MASK) == MANAGEMENT_SUBNET) {
+		format_ip(nic->address, text);
+		return err_set(err, -EINVAL,
+		    "nics.%s.address: %s: in 10.0.2.0/24 every machine has "
+		    "its management NIC; take another",
+		    nic->name, text);
+	}
 	for (size_t j = 0; j < i; j++) {
 		const struct nic_spec *other = &s->nics[j];
 		if (nic->has_mac && other->has_mac &&

@@ -416,7 +416,8 @@ static const struct spec_key network_keys[] = {
 	 .second = FIELD(network_spec, prefix),
 	 .has = FIELD(network_spec, has_subnet), .min = 8, .max = 29,
 	 .example = "\"10.36.0.0/24\"",
-	 .limits = "/8 to /29, no overlap with another network; default: "
+	 .limits = "/8 to /29, no overlap with another network, not in "
+		   "10.0.2.0/24 (the management NIC); default: "
 		   "10.36.0.0/24 for lan, then the next free 10.36.N.0/24",
 	 .help = "IPv4 addresses of its nodes."},
 	{"hub", T_BOOL, .field = FIELD(network_spec, hub),

@@ -199,6 +199,11 @@ static int set_cidr(
 		    "%s is reserved (RFC 6890); take one of "
 		    "10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
 		    s);
+	if ((ip & mask & MANAGEMENT_MASK) == MANAGEMENT_SUBNET)
+		return walk_refuse(w,
+		    "%s: in 10.0.2.0/24 every machine has its management NIC; "
+		    "take another",
+		    s);
 	uint32_t *p = walk_at(base, key->field);
 	unsigned *q = walk_at(base, key->second);
 	if (p)

@@ -52,6 +52,10 @@ struct spec_sub;
 #define ARGS_MAX     256
 #define ITEM_MAX     8192 /* bytes of one string in a list */
 
+/* QEMU's user network, 10.0.2.0/24: of the management NIC of every machine. */
+#define MANAGEMENT_SUBNET (10U << 24 | 2U << 8)
+#define MANAGEMENT_MASK   (UINT32_MAX << 8)
+
 /* Key flags. */
 #define REQUIRED (1u << 0) /* in a whole document, where its parent is */
 #define SECRET   (1u << 1) /* effective documents show a digest of it */
