@@ -239,6 +239,7 @@ static void force_network(struct network *net, struct parsed *p)
 		claims_add(n, n->claims);
 		touch(&n->o, ASPECT_OBSERVED);
 	}
+	names_changed(net->o.c);
 	touch(&net->o, ASPECT_PORTS | ASPECT_REACH);
 }
 

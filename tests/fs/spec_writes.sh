@@ -113,6 +113,7 @@ is "disk reads null again" "$(cat disk)" null
 
 # --- the other documents ---
 cd "$M" || exit 1
+like "hosts has the nodes' addresses" "$(cat hosts)" '^10\.36\.0\.11'
 echo '{"subnet":"10.99.0.0/16"}' >networks/lan/spec
 like "addresses follow the subnet" "$(cat hosts)" '^10\.99\.0\.11'
 echo '{"name":"rack","defaults":{"driver":"fake","memory":"3G"}}' >spec
