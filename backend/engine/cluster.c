@@ -319,6 +319,7 @@ static void node_free(struct node *n)
 	node_spec_free(n->started);
 	free(n->reach);
 	free(n->host_key);
+	free(n->host_key_path);
 	strv_free(n->claims);
 	strv_free(n->restart_required);
 	strv_free(n->wipe_required);

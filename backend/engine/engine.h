@@ -135,7 +135,8 @@ struct node {
 	size_t n_nics;
 	uint16_t ssh_port;
 	char **claims;
-	char *host_key; /* public, once it was read */
+	char *host_key;      /* public, once it was read */
+	char *host_key_path; /* ... from there */
 	/* Verbs that are on their way to the disk. */
 	unsigned pending;
 	enum power pending_power;

@@ -101,12 +101,16 @@ int node_host_key(struct node *n, char **ret, struct err *err)
 		*ret = xstrdup("");
 		return 0;
 	}
-	if (!n->host_key) {
-		path = img && img->host_key_file ? xstrdup(img->host_key_file)
-						 : node_key_path(n);
+	/* Another image, or the system on the disk, may show another one. */
+	path = img && img->host_key_file ? xstrdup(img->host_key_file)
+					 : node_key_path(n);
+	if (!n->host_key || !STREQ(n->host_key_path, path)) {
+		free(TAKE_PTR(n->host_key));
+		free(TAKE_PTR(n->host_key_path));
 		r = ssh_key_public(path, &n->host_key, err);
 		if (r < 0)
 			return r;
+		n->host_key_path = TAKE_PTR(path);
 	}
 	*ret = xstrdup(n->host_key);
 	return 0;

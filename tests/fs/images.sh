@@ -217,3 +217,22 @@ empty_cache
 reading "killed" kill_now
 until_true 60 usable
 made "the daemon dies while it reads: the next one makes it" 60
+
+# --- whose host key is known -------------------------------------------------------
+
+for key in mine theirs; do
+	ssh-keygen -q -t ed25519 -N "" -C "" -f "$T/$key"
+done
+mkdir images/theirs nodes/node02
+cp "$T/mine" "$S/nodes/node02/host_key"
+jq -n --arg key "$T/theirs" '{kind: "netboot", kernel: "kernel",
+	initrd: "kernel", identity: "none", user_key: $key,
+	host_key: ($key + ".pub")}' >images/theirs/spec
+shown() { grep '^node02,' known_hosts | cut -d ' ' -f 3; }
+key_is() { [ "$(shown)" = "$(cut -d ' ' -f 2 "$T/$1.pub")" ]; }
+echo '{"memory":"256M"}' >nodes/node02/spec
+eventually "a node shows its own key" 10 key_is mine
+echo '{"boot":{"image":"theirs"}}' >nodes/node02/spec
+eventually "with somebody's image the image's" 10 key_is theirs
+echo '{}' >nodes/node02/spec
+eventually "and its own again without" 10 key_is mine
