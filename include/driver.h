@@ -134,6 +134,11 @@ struct machine_look { /* what is really there, as last seen */
 		char name[DISK_NAME_MAX + 1]; /* "": nothing */
 		uint64_t size;                /* that the guest sees */
 	} disks[MACHINE_DISKS_MAX];
+	/* That lead into the guest now, that to its SSH among them;
+	 * forwards_known: they were asked for. */
+	bool forwards_known;
+	size_t n_forwards;
+	struct forward_spec forwards[FORWARDS_MAX + 1];
 	char last_line[160]; /* of the console, escaped; "" when none */
 };
 
@@ -156,9 +161,10 @@ struct machine_driver {
 	/* hard: pull the plug; else the power button.  Done when a hard stop
 	 * has ended it; a soft one when the button was pressed. */
 	int (*stop)(void *self, bool hard, struct op *op, struct err *err);
-	/* Live: links, plugs (incarnation), disk sizes and disks (those that
-	 * are `live`) of the running machine become those of the slice; none
-	 * is unplugged.  -ENOTSUP: this run takes no other disk. */
+	/* Live: links, plugs (incarnation), forwards, disk sizes, NICs that
+	 * stand after those it has and disks (those that are `live`) of the
+	 * running machine become those of the slice; no device is taken out.
+	 * -ENOTSUP: this run takes no other device. */
 	int (*apply)(void *self, const struct machine_slice *slice,
 	    struct op *op, struct err *err);
 	/* Console: bytes of run `launch` (0: the last) from offset `off`;

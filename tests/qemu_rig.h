@@ -78,7 +78,7 @@ struct rig {
 	void *m;
 	struct machine_slice slice;
 	struct machine_disk disks[1];
-	struct machine_nic nics[1];
+	struct machine_nic nics[2];
 	struct op op;
 	bool done;
 	int code;
@@ -171,6 +171,8 @@ static inline bool rig_new(struct rig *r)
 	};
 	r->nics[0] = (struct machine_nic){
 	    .name = "lan", .mac = {0x52, 0x54, 0, 0, 7, 1}};
+	r->nics[1] = (struct machine_nic){
+	    .name = "san", .mac = {0x52, 0x54, 0, 0, 7, 2}};
 	r->slice = (struct machine_slice){
 	    .cpus = 1,
 	    .memory = 64 * MIB,

@@ -432,6 +432,128 @@ static void changes_live(void)
 	rig_free(&r);
 }
 
+/* A socket that listens on 127.0.0.1 at a port of its own. */
+static int listener(uint16_t *ret)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	CHECK_INT(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	CHECK_INT(listen(fd, 1), 0);
+	CHECK_INT(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	*ret = ntohs(a.sin_port);
+	return fd;
+}
+
+static bool listens(uint16_t port)
+{
+	struct sockaddr_in a = {
+	    .sin_family = AF_INET,
+	    .sin_port = htons(port),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+}
+
+static void wait_forwards(struct rig *r, struct machine_look *look)
+{
+	uint64_t end = now_mono() + LIMIT;
+
+	do {
+		loop_turn(r->loop, 10 * USEC_PER_MSEC);
+		rig_look(r, look);
+	} while (!look->forwards_known && now_mono() < end);
+	CHECK(look->forwards_known);
+}
+
+static void forwards_come_and_go(void)
+{
+	struct forward_spec f = {.guest = 80};
+	struct machine_look look;
+	struct rig r;
+	uint16_t ssh;
+	char want[80];
+
+	if (!rig_new(&r))
+		SKIP("QEMU is not installed");
+	close(listener(&ssh));
+	r.slice.ssh_port = ssh;
+	CHECK_INT(rig_start(&r), 0);
+	wait_forwards(&r, &look);
+	CHECK_INT(look.n_forwards, 1);
+	CHECK(look.forwards[0].host == ssh && look.forwards[0].guest == 22);
+
+	int fd = listener(&f.host);
+	r.slice.forwards = &f;
+	r.slice.n_forwards = 1;
+	CHECK_INT(rig_apply(&r), -EADDRINUSE);
+	snprintf(want, sizeof(want), "forwards: port %u is in use by another",
+	    f.host);
+	CHECK(strstr(err_text(&r.err), want));
+	close(fd);
+	CHECK_INT(rig_apply(&r), 0);
+	CHECK(listens(f.host));
+
+	/* The next daemon sees them. */
+	rig_daemon_dies(&r);
+	rig_open(&r);
+	CHECK_INT(rig_observe(&r), 0);
+	wait_forwards(&r, &look);
+	CHECK_INT(look.n_forwards, 2);
+	f.guest = 81;
+	CHECK_INT(rig_apply(&r), 0);
+	rig_look(&r, &look);
+	CHECK_INT(look.n_forwards, 2);
+	CHECK_INT(look.forwards[1].guest + look.forwards[0].guest, 22 + 81);
+	r.slice.n_forwards = 0;
+	CHECK_INT(rig_apply(&r), 0);
+	CHECK(!listens(f.host));
+	CHECK(listens(ssh));
+	rig_free(&r);
+}
+
+static void a_nic_comes(void)
+{
+	struct machine_look look;
+	struct qemu_record record;
+	struct rig r;
+	char folder[200];
+
+	if (!rig_new(&r))
+		SKIP("QEMU is not installed");
+	CHECK_INT(rig_start(&r), 0);
+	r.slice.n_nics = 2;
+	r.nics[1].link = LINK_DOWN;
+	CHECK_INT(rig_apply(&r), 0);
+	rig_look(&r, &look);
+	CHECK_INT(look.n_nics, 2);
+	CHECK_INT(look.nics[1].link, LINK_DOWN);
+
+	/* The daemon died before it had noted that. */
+	snprintf(folder, sizeof(folder), "%s/launch-%llu", r.run,
+	    (unsigned long long)look.launch);
+	rig_daemon_dies(&r);
+	_cleanup_close_ int fd =
+	    open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK_INT(qemu_record_load(fd, &record), 0);
+	CHECK_INT(record.n_nics, 2);
+	record.n_nics = 1;
+	CHECK_INT(qemu_record_save(fd, &record), 0);
+	rig_open(&r);
+	CHECK_INT(rig_observe(&r), 0);
+	rig_look(&r, &look);
+	CHECK_INT(look.n_nics, 1);
+	CHECK_INT(rig_apply(&r), 0);
+	rig_look(&r, &look);
+	CHECK_INT(look.n_nics, 2);
+	CHECK_INT(look.nics[1].link, LINK_DOWN);
+	rig_free(&r);
+}
+
 static void console_is_bounded(void)
 {
 	struct rig r;
@@ -555,6 +677,8 @@ static const struct test_case cases[] = {
     CASE(cancel_of_start),
     CASE(says_what_is_wrong),
     CASE(changes_live),
+    CASE(forwards_come_and_go),
+    CASE(a_nic_comes),
     CASE(console_is_bounded),
     CASE(typing_has_a_limit),
     CASE(three_runs_are_kept),

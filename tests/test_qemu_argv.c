@@ -267,6 +267,35 @@ static void names_are_serials(void)
 	CHECK_INT(qemu_check(&s, NULL), -EINVAL);
 }
 
+/* As QEMU 7.2 says it: the netdevs of others, and connections, are no
+ * forwards of ours. */
+static void forwards_are_read(void)
+{
+	static const char text[] =
+	    "Hub -1 (other):\n"
+	    "  Protocol[State]    FD  Source Address  Port   Dest. Address  "
+	    "Port RecvQ SendQ\n"
+	    "  TCP[HOST_FORWARD]  11       127.0.0.1  7000       10.0.2.15    "
+	    "70     0     0\n"
+	    "Hub -1 (mgmt):\n"
+	    "  Protocol[State]    FD  Source Address  Port   Dest. Address  "
+	    "Port RecvQ SendQ\n"
+	    "  TCP[ESTABLISHED]   20       127.0.0.1  2201       10.0.2.15    "
+	    "22     0     0\n"
+	    "  TCP[HOST_FORWARD]  14       127.0.0.1  8080       10.0.2.15    "
+	    "80     0     0\n"
+	    "  TCP[HOST_FORWARD]  12       127.0.0.1  2201       10.0.2.15    "
+	    "22     0     0\n";
+	struct forward_spec f[4];
+
+	CHECK_INT(qemu_forwards_parse(text, f, 4), 2);
+	CHECK(f[0].host == 8080 && f[0].guest == 80);
+	CHECK(f[1].host == 2201 && f[1].guest == 22);
+	CHECK_INT(qemu_forwards_parse(text, f, 1), 1);
+	CHECK_INT(qemu_forwards_parse("", f, 4), 0);
+	CHECK_INT(qemu_forwards_parse("Hub -1 (mgmt):", f, 4), 0);
+}
+
 static void uuids_stay_and_differ(void)
 {
 	char a[37], b[37];
@@ -322,6 +351,7 @@ static const struct test_case cases[] = {
     CASE(boots_by_uefi),
     CASE(many_disks),
     CASE(names_are_serials),
+    CASE(forwards_are_read),
     CASE(uuids_stay_and_differ),
     CASE(slices_are_copied_whole),
 };

@@ -1050,12 +1050,14 @@ static void differences_know_what_they_ask_for(void)
 		"{\"disk\":{\"size\":\"1G\",\"table\":\"mbr\",\"format\":"
 		"\"raw\"}}",
 		"", "", "disk.table disk.format"},
-	    {"{}", "{\"forwards\":{\"8080\":80},\"internet\":true}", "",
-		"internet forwards", ""},
+	    {"{}", "{\"forwards\":{\"8080\":80},\"internet\":true}", "forwards",
+		"internet", ""},
+	    {"{}", "{\"nics\":{\"lan\":{\"network\":\"san\"}}}",
+		"nics.lan.network", "", ""},
 	    {"{\"qemu\":{\"args\":[\"-s\"]}}", "{\"qemu\":{\"args\":[\"-S\"]}}",
 		"", "qemu.args", ""},
-	    {"{\"ssh\":{\"port\":2301}}", "{\"boot\":{\"cmdline\":\"x\"}}", "",
-		"boot.cmdline ssh.port", ""},
+	    {"{\"ssh\":{\"port\":2301}}", "{\"boot\":{\"cmdline\":\"x\"}}",
+		"ssh.port", "boot.cmdline", ""},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

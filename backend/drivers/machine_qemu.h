@@ -7,6 +7,7 @@
  *   machine_qemu_run.c       a running QEMU: sockets, end
  *   machine_qemu_live.c      apply: plugs, links, disk sizes
  *   machine_qemu_plug.c      ... and disks that came
+ *   machine_qemu_forward.c   ... and ports that lead into the guest
  *   machine_qemu_argv.c      slice -> command line (pure)
  *   machine_qemu_slice.c     a slice that outlives its call
  *   machine_qemu_check.c     what is wrong before anything starts
@@ -43,9 +44,11 @@ struct qemu_argv {
 };
 /* The command line but for slice->extra_args; owned. */
 char **qemu_argv(const struct machine_slice *s, const struct qemu_argv *o);
-/* QMP's arguments: of blockdev-add for disk number i; of device_add for it, at
- * the slot-th of QEMU_PLUG_SLOTS places that no start uses; owned. */
+/* QMP's arguments, owned: of device_add for NIC number i; of blockdev-add for
+ * disk number i; of device_add for it, at the slot-th of QEMU_PLUG_SLOTS places
+ * that no start uses. */
 #define QEMU_PLUG_SLOTS 8
+char *qemu_nic_device(const struct machine_nic *n, unsigned i);
 char *qemu_blockdev(const struct machine_disk *d, unsigned i);
 char *qemu_plug_device(const struct machine_disk *d, unsigned i, unsigned slot);
 /* A uuid that stays the same for the same node: machine-id, DHCP. */
@@ -62,6 +65,8 @@ void qemu_slice_free(struct machine_slice *s);
 
 /* Kernel and initrd are readable, ports free, endpoints short enough. */
 int qemu_check(const struct machine_slice *s, struct err *err);
+/* key: of the spec, for the sentence. */
+int qemu_check_port(uint16_t port, const char *key, struct err *err);
 
 /* --- accelerator: machine_qemu_accel.c --------------------------------- */
 
@@ -249,10 +254,22 @@ void qemu_ask_status(struct qemu *q);
 int qemu_ask(struct qemu *q, const char *command, const char *arguments,
     void (*fn)(
 	struct qemu *q, int code, const char *result, const struct err *err));
+/* The same for what is no part of an operation: fn is called in any case. */
+int qemu_ask_always(struct qemu *q, const char *command, const char *arguments,
+    void (*fn)(
+	struct qemu *q, int code, const char *result, const struct err *err));
 void qemu_plugs_to_look(struct qemu *q);
 
 /* machine_qemu_live.c */
 void qemu_live_next(struct qemu *q);
+
+/* machine_qemu_forward.c */
+/* What `info usernet` says of the management NIC; returns the count. */
+size_t qemu_forwards_parse(
+    const char *text, struct forward_spec *ret, size_t max);
+void qemu_ask_forwards(struct qemu *q);
+bool qemu_forwards_differ(const struct qemu *q);
+int qemu_forward_next(struct qemu *q); /* then qemu_live_next() again */
 
 /* machine_qemu_plug.c */
 /* A live disk of the slice that the machine has not, or NULL. */

@@ -203,6 +203,22 @@ static void add_nic(char ***v, const struct machine_nic *n, unsigned i)
 	strv_pushf(v, "hubport,id=hv%u,hubid=%u,netdev=v%u", i, i, i);
 }
 
+char *qemu_nic_device(const struct machine_nic *n, unsigned i)
+{
+	struct buf b = {0};
+	char mac[18];
+
+	format_mac(n->mac, mac);
+	buf_printf(&b,
+	    "{\"driver\":\"virtio-net-pci\",\"id\":\"nic%u\","
+	    "\"netdev\":\"hn%u\",\"mac\":\"%s\",\"romfile\":\"\",",
+	    i, i, mac);
+	if (n->mtu && n->mtu != MTU_DEFAULT)
+		buf_printf(&b, "\"host_mtu\":%u,", n->mtu);
+	buf_printf(&b, "\"bus\":\"pci.0\",\"addr\":\"0x%x\"}", SLOT_NICS + i);
+	return buf_take(&b);
+}
+
 /* The format is always told and never guessed from what a guest may have
  * written. */
 char *qemu_blockdev(const struct machine_disk *d, unsigned i)

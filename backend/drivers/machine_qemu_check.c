@@ -115,7 +115,7 @@ static void describe_owner(uint16_t port, struct buf *ret)
 	closedir(dir);
 }
 
-static int check_port(uint16_t port, const char *key, struct err *err)
+int qemu_check_port(uint16_t port, const char *key, struct err *err)
 {
 	struct sockaddr_in a = {
 	    .sin_family = AF_INET,
@@ -225,9 +225,9 @@ int qemu_check(const struct machine_slice *s, struct err *err)
 	if (r >= 0 && s->initrd)
 		r = check_file("initrd", s->initrd, err);
 	if (r >= 0 && s->ssh_port)
-		r = check_port(s->ssh_port, "ssh.port", err);
+		r = qemu_check_port(s->ssh_port, "ssh.port", err);
 	for (size_t i = 0; r >= 0 && i < s->n_forwards; i++)
-		r = check_port(s->forwards[i].host, "forwards", err);
+		r = qemu_check_port(s->forwards[i].host, "forwards", err);
 	for (size_t i = 0; r >= 0 && i < s->n_nics; i++)
 		r = check_nic(&s->nics[i], err);
 	return r;

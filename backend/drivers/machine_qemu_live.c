@@ -6,6 +6,7 @@
  *
  * Plugging again: the NIC is on a hub; the hub's other port and the switch's
  * netdev are deleted and added anew, and the guest sees no more than a pause.
+ * A NIC that came is put on a hub of its own first, and plugged in after that.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -149,6 +150,72 @@ static int plug(struct qemu *q, size_t i)
 	return qemu_ask(q, command, buf_str(&b), on_plug);
 }
 
+/* --- a NIC that came ----------------------------------------------------- */
+
+/* A daemon before this one may have died after the command.  QEMU has no class
+ * for it. */
+static bool is_there(const struct err *err)
+{
+	return strstr(err_text(err), "uplicate") != NULL;
+}
+
+static void on_nic_added(
+    struct qemu *q, int code, const char *result, const struct err *err)
+{
+	size_t i = q->record.n_nics;
+	struct err why = ERR_INIT;
+
+	if (q->finished || i >= q->slice->n_nics)
+		return;
+	const char *name = q->slice->nics[i].name;
+	if (code == -ETIMEDOUT || code == -ENOTCONN) {
+		refuse(q, "nics.", name, -EAGAIN, err);
+		return;
+	}
+	if (code < 0 && !is_there(err)) {
+		/* No place for it in this run: the next start has one. */
+		err_set(&why, -ENOTSUP,
+		    "nics.%s can't come while the machine runs: %s", name,
+		    err_text(err));
+		qemu_finish(q, -ENOTSUP, &why);
+		return;
+	}
+	q->record.nics[i].incarnation = 0;
+	q->record.nics[i].link = LINK_UP;
+	q->record.n_nics++;
+	remember(q);
+	qemu_log(q, "nics.%s has come", name);
+	qemu_live_next(q);
+}
+
+static void on_hub_added(
+    struct qemu *q, int code, const char *result, const struct err *err)
+{
+	size_t i = q->record.n_nics;
+
+	if (q->finished || i >= q->slice->n_nics)
+		return;
+	if (code < 0 && !is_there(err)) {
+		refuse(q, "nics.", q->slice->nics[i].name, -EAGAIN, err);
+		return;
+	}
+	_cleanup_free_ char *arguments =
+	    qemu_nic_device(&q->slice->nics[i], (unsigned)i);
+	if (qemu_ask(q, "device_add", arguments, on_nic_added) < 0)
+		refuse(q, "nics.", q->slice->nics[i].name, -EAGAIN, err);
+}
+
+static int add_nic(struct qemu *q)
+{
+	size_t i = q->record.n_nics;
+	_cleanup_free_ char *arguments = xasprintf(
+	    "{\"type\":\"hubport\",\"id\":\"hn%zu\",\"hubid\":%zu}", i, i);
+
+	return qemu_ask(q, "netdev_add", arguments, on_hub_added);
+}
+
+/* --- links and sizes ----------------------------------------------------- */
+
 static void on_link(
     struct qemu *q, int code, const char *result, const struct err *err)
 {
@@ -215,10 +282,14 @@ void qemu_live_next(struct qemu *q)
 
 	if (plug_i != SIZE_MAX)
 		r = plug(q, plug_i);
+	else if (q->slice->n_nics > q->record.n_nics)
+		r = add_nic(q);
 	else if (link_i != SIZE_MAX)
 		r = set_link(q, link_i);
 	else if (size_i != SIZE_MAX)
 		r = resize(q, size_i);
+	else if (qemu_forwards_differ(q))
+		r = qemu_forward_next(q);
 	else if (qemu_disk_to_plug(q))
 		qemu_plug_disk(q);
 	else

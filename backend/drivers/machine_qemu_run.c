@@ -78,6 +78,13 @@ int qemu_ask(struct qemu *q, const char *command, const char *arguments,
 	return ask(q, command, arguments, fn, false);
 }
 
+int qemu_ask_always(struct qemu *q, const char *command, const char *arguments,
+    void (*fn)(
+	struct qemu *q, int code, const char *result, const struct err *err))
+{
+	return ask(q, command, arguments, fn, true);
+}
+
 static void drop_qmp(struct qemu *q)
 {
 	qmp_free(TAKE_PTR(q->qmp));
@@ -172,6 +179,7 @@ static void on_ready(struct qmp *qmp, void *userdata)
 	qemu_record_events_again(launch_folder(q->launch));
 	qemu_ask_status(q);
 	ask(q, "query-block", NULL, on_nodes, true);
+	qemu_ask_forwards(q);
 }
 
 static void on_event(
@@ -326,6 +334,8 @@ static void on_ended(int code, int status, void *userdata)
 	q->look.state = MACHINE_NONE;
 	q->look.pid = 0;
 	q->look.n_nics = 0;
+	q->look.forwards_known = false;
+	q->look.n_forwards = 0;
 	qemu_detach(q);
 	qemu_disks_to_look(q);
 	qemu_gone(q);

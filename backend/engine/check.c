@@ -494,6 +494,7 @@ void node_compare_specs(struct node *n)
 		return;
 	if (n->started_spec && n->machine_look.state == MACHINE_RUNNING) {
 		volumes_then(n, buf_str(&now), &run);
+		nics_then(n, buf_str(&now), &run);
 		spec_node_diff(buf_str(&run), buf_str(&now), EFFECT_RESTART,
 		    keep_key, &n->restart_required);
 		spec_node_diff(buf_str(&run), buf_str(&now), EFFECT_WIPE,

@@ -21,6 +21,7 @@
  *   doubt.c      a step that failed while its guest may be going down
  *   slice.c      what drivers are handed
  *   volumes.c    volumes that come and grow while the machine runs
+ *   nics.c       NICs that come, networks that change, forwards: live as well
  *   install.c    the system on a node's disk: what it comes from, what boots it
  *   setup.c      files, commands and services of a node, as one list
  *   step_setup.c the steps that install and set up
@@ -177,7 +178,7 @@ struct node {
 	char *started_spec; /* effective document of run started_launch */
 	uint64_t applied; /* spec_version that the machine was last made to fit
 			   */
-	uint64_t no_plug; /* run that takes no other disk; 0: none */
+	uint64_t no_plug; /* run that takes no other device; 0: none */
 	struct node_spec *started; /* the same, parsed; NULL: not known */
 	uint64_t up_launch;        /* the last run that was up */
 	bool remembered;           /* ... by a daemon before this one */
@@ -668,6 +669,18 @@ void volumes_refused(struct node *n, const char *why);
 void volumes_plugged(struct node *n, bool all); /* all: no more will come */
 /* The run's document with those that will be plugged in. */
 void volumes_then(struct node *n, const char *now, struct buf *ret);
+
+/* nics.c: those of a machine that runs, and its forwards */
+/* What a NIC that is plugged in there shows as its incarnation. */
+uint64_t network_plug(const struct network *net);
+/* How many of the spec's last NICs this run has not, and can get. */
+size_t nics_coming(const struct node *n);
+/* Those that the machine was seen to have belong to the run's document. */
+void nics_came(struct node *n);
+/* Adds to `then`, the run's document, those that will come. */
+void nics_then(struct node *n, const char *now, struct buf *then);
+bool forwards_fit(const struct node *n);
+
 void slice_guest(struct node *n, struct guest_slice *ret,
     struct guest_nic *nics, const char *host_key, struct buf *keys);
 char *node_disk_path(const struct node *n, enum disk_format *ret);

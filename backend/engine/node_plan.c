@@ -68,6 +68,8 @@ static bool node_fits(struct node *n)
 		return false;
 	if (n->driver->virtual || l->state != MACHINE_RUNNING)
 		return true;
+	if (nics_coming(n) || !forwards_fit(n))
+		return false;
 	count = MIN(slice_nics(n, nics), l->n_nics);
 	for (size_t i = 0; i < count && !without_networks(n); i++) {
 		if (l->nics[i].link != nics[i].link)

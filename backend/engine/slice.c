@@ -28,25 +28,26 @@ const struct nic *node_nic(const struct node *n, const char *name)
 size_t slice_nics(struct node *n, struct machine_nic nics[NICS_MAX])
 {
 	const struct node_spec *s = node_running_spec(n);
+	size_t count = s->n_nics + nics_coming(n);
 
-	for (size_t i = 0; i < s->n_nics; i++) {
-		const struct nic *nic = node_nic(n, s->nics[i].name);
-		struct object *o =
-		    cluster_find(n->o.c, OBJECT_NETWORK, s->nics[i].network);
-		struct network *net = o ? as_network(o) : NULL;
+	for (size_t i = 0; i < count; i++) {
+		const struct nic_spec *spec =
+		    i < s->n_nics ? &s->nics[i] : &n->spec->nics[i];
+		const struct nic *nic = node_nic(n, spec->name);
+		struct network *net = nic ? nic->network : NULL;
 
 		nics[i] = (struct machine_nic){
-		    .name = s->nics[i].name,
+		    .name = spec->name,
 		    .link = nic ? nic->spec->link : LINK_DOWN,
 		    .mtu = net && net->spec ? net->spec->mtu : 1500,
 		};
-		node_nic_mac(n, &s->nics[i], i, nics[i].mac);
+		node_nic_mac(n, spec, i, nics[i].mac);
 		if (net && net->look.state == NETWORK_RUNNING) {
 			nics[i].endpoint = net->endpoint;
-			nics[i].incarnation = net->look.incarnation;
+			nics[i].incarnation = network_plug(net);
 		}
 	}
-	return s->n_nics;
+	return count;
 }
 
 /* A file that is there keeps its format; a new one has that of the spec. */
@@ -332,8 +333,7 @@ void slice_guest(struct node *n, struct guest_slice *ret,
 	names_keys(n->o.c, keys);
 	*ret = (struct guest_slice){
 	    .host = "127.0.0.1",
-	    .port = s->ssh_port ? s->ssh_port
-				: (uint16_t)(SSH_PORT_BASE + n->o.number),
+	    .port = n->ssh_port,
 	    .user = s->ssh_user,
 	    .key_file = node_key_file(n),
 	    .host_key = host_key,

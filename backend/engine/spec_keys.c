@@ -78,7 +78,7 @@ SUB(boot_sub, boot_keys);
 
 static const struct spec_key nic_keys[] = {
 	{"network", T_TEXT, .field = FIELD(nic_spec, network),
-	 .effect = EFFECT_RESTART, .check = check_entry,
+	 .effect = EFFECT_LIVE, .check = check_entry,
 	 .min = 1, .max = NAME_MAX_LABEL, .example = "\"lan\"",
 	 .limits = "an entry of networks/; default: the NIC's name",
 	 .help = "The network that it is plugged into."},
@@ -103,7 +103,7 @@ ENTRIES(nic_sub, nic_keys, nic_spec, "<nic>", "network");
 
 static const struct spec_key ssh_keys[] = {
 	{"port", T_PORT, .field = FIELD(node_spec, ssh_port),
-	 .effect = EFFECT_RESTART, .min = 1024, .max = 65535,
+	 .effect = EFFECT_LIVE, .min = 1024, .max = 65535,
 	 .example = "2201",
 	 .limits = "used once; default: 2200 and the node's number",
 	 .help = "Port on 127.0.0.1 that leads to the node's SSH."},
@@ -338,7 +338,9 @@ static const struct spec_key node_keys[] = {
 	 .second = FIELD(node_spec, n_nics), .effect = EFFECT_RESTART,
 	 .max = NICS_MAX, .sub = &nic_sub, .check_name = check_entry,
 	 .fallback = "{\"lan\":{}}", .example = "{\"lan\":{}}",
-	 .help = "Network cards, by name."},
+	 .help = "Network cards, by name; one that is written after the others "
+		 "comes while the machine runs, and one that is taken away is "
+		 "unplugged."},
 	{"ssh", T_OBJECT, .sub = &ssh_sub,
 	 .fallback = "{}", .example = "{\"port\":2201}",
 	 .help = "How rackfs and you log in."},
@@ -346,11 +348,12 @@ static const struct spec_key node_keys[] = {
 	 .effect = EFFECT_RESTART, .fallback = "false", .example = "true",
 	 .help = "true: the management NIC leads outside."},
 	{"forwards", T_FORWARDS, .field = FIELD(node_spec, forwards),
-	 .second = FIELD(node_spec, n_forwards), .effect = EFFECT_RESTART,
+	 .second = FIELD(node_spec, n_forwards), .effect = EFFECT_LIVE,
 	 .min = 1, .max = FORWARDS_MAX,
 	 .fallback = "{}", .example = "{\"8080\":80}",
 	 .limits = "ports 1-65535; a host port is used once",
-	 .help = "Ports of 127.0.0.1 that lead to ports of the node."},
+	 .help = "Ports of 127.0.0.1 that lead to ports of the node; they come "
+		 "and go while the machine runs."},
 	{"disk", T_OBJECT, .field = FIELD(node_spec, disk),
 	 .has = FIELD(node_spec, disk.present), .effect = EFFECT_RESTART,
 	 .sub = &disk_sub, .example = "{\"size\":\"4G\"}",

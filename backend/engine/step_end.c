@@ -172,6 +172,7 @@ static void took_effect(struct node *n, enum step step)
 			    "run %llu goes on",
 			    (unsigned long long)n->machine_look.launch);
 		volumes_plugged(n, false);
+		nics_came(n);
 		adopted(n);
 		node_compare_specs(n);
 		for (size_t i = 0; i < n->n_nics; i++)
@@ -182,6 +183,7 @@ static void took_effect(struct node *n, enum step step)
 		break;
 	case STEP_APPLY:
 		volumes_plugged(n, n->applied == n->spec_digest);
+		nics_came(n);
 		break;
 	case STEP_CONFIGURE:
 		n->guest_right = n->guest_look->right ? YES : NO;

@@ -50,20 +50,26 @@ static void view_stages(const struct node *n, struct node_view *v)
 static void view_nics(const struct node *n, struct node_view *v)
 {
 	const struct machine_look *l = &n->machine_look;
+	const struct node_spec *run = node_running_spec(n);
 
 	v->n_nics = n->n_nics;
 	for (size_t i = 0; i < n->n_nics; i++) {
 		const struct nic *nic = &n->nics[i];
+		size_t at = 0; /* among those of the run */
 
+		while (at < run->n_nics &&
+		       !STREQ(run->nics[at].name, nic->spec->name))
+			at++;
 		v->nics[i] = (struct nic_view){
 		    .spec = nic->spec,
 		    .has_address = nic->has_address,
 		    .address = nic->address,
 		    .prefix = nic->network->prefix,
 		    .network = nic->network->o.name,
-		    .plugged = l->state == MACHINE_RUNNING && i < l->n_nics &&
-			       l->nics[i].incarnation ==
-				   nic->network->look.incarnation,
+		    .plugged =
+			l->state == MACHINE_RUNNING &&
+			at < MIN(run->n_nics, l->n_nics) &&
+			l->nics[at].incarnation == network_plug(nic->network),
 		};
 		memcpy(v->nics[i].mac, nic->mac, sizeof(nic->mac));
 	}
