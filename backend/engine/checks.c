@@ -34,6 +34,7 @@ struct check_item {
 	char *runtime_dir; /* of the node that it is done from */
 	struct op op;
 	struct loop_source *timer;
+	uint64_t due; /* the next one, whatever changes */
 };
 
 /* --- results --- */
@@ -123,7 +124,8 @@ static uint64_t every(const struct check_item *i)
 
 static void again(struct check_item *i)
 {
-	loop_timer_set(i->timer, loop_now(i->c->loop) + every(i));
+	i->due = loop_now(i->c->loop) + every(i);
+	loop_timer_set(i->timer, i->due);
 }
 
 static void op_ended(struct op *op, int code, const struct err *err)
@@ -385,7 +387,8 @@ static void item_add(struct check_item **list, struct cluster *c,
 		free(i->detail);
 		i->detail = xstrdup(k->detail);
 	}
-	loop_add_timer(c->loop, loop_now(c->loop) + SOON, run, i, &i->timer);
+	i->due = loop_now(c->loop) + SOON;
+	loop_add_timer(c->loop, i->due, run, i, &i->timer);
 	while (*list)
 		list = &(*list)->next;
 	*list = i;
@@ -460,10 +463,12 @@ void node_checks_drop(struct node *n)
 	items_free(TAKE_PTR(n->checks));
 }
 
+/* Once it is quiet; where it never is, when it is due. */
 static void soon(struct check_item *list)
 {
 	for (struct check_item *i = list; i; i = i->next)
-		loop_timer_set(i->timer, loop_now(i->c->loop) + SOON);
+		loop_timer_set(
+		    i->timer, MIN(loop_now(i->c->loop) + SOON, i->due));
 }
 
 /* Required services are up when their checks have passed. */

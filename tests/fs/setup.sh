@@ -227,6 +227,18 @@ is "results of checks are kept" "$(cat checks)" "$results"
 eventually "they are made again at once" 5 ran 2
 is "and have not changed" "$(cat checks)" "$results"
 is "none is an event" "$(what "$before" 'select(.change == "check") | .why')" ""
+
+# --- nodes that come and go keep no check from its time ---
+echo '{}' >nodes/node03/spec
+patch spec '{"checks":{"count":{"every":"1s"}}}'
+before=$(wc -l <"$T/ran")
+come_and_go() {
+	echo up >nodes/node03/state
+	echo down >nodes/node03/state
+	[ "$(wc -l <"$T/ran")" -gt $((before + 2)) ]
+}
+eventually "checks are made while nodes come and go" 30 come_and_go
+is "node03 is down" "$(settle node03)" down
 patch spec '{"checks":null}'
 settle node02 >/dev/null
 eventually "a new daemon sees it" 10 test -s drift
