@@ -2,7 +2,8 @@
 /*
  * Changes of the cluster, on their way to users: attributes that the kernel
  * keeps are dropped, blocked requests are tried again, pollers and watchers
- * woken.  Files that nobody has looked up cost a look into a table.
+ * woken.  A file is told when the kernel knows it or its directory, since one
+ * of the two may be watched; all others cost a look into a table.
  *
  * Only attributes (offset -1) are ever dropped: dropping an entry, or pages,
  * waits for locks that a request in our own queue may hold.
@@ -29,26 +30,47 @@ static bool watchable(const struct file *f)
 	return file_inotify(f) & IN_MODIFY;
 }
 
-static void tell_kernel(
-    struct session *s, const struct file *f, struct inode *i)
+/* Whoever watches a directory is told of files that nobody has looked up. */
+static bool directory_known(
+    struct session *s, const struct file *f, const struct object *o)
 {
-	if (!s->mounted || !i->lookups)
-		return;
-	if (!drop_attributes(s, i->number))
+	const struct file *dir = file_of_place(f->place);
+	struct inode *i;
+
+	if (f->place == PLACE_ROOT)
+		return true;
+	i = inode_find(s->inodes, inode_number(dir, o));
+	if (i && i->lookups && !drop_attributes(s, i->number))
 		i->lookups = 0;
-	else if (watchable(f))
-		wake_changed(s->wake, i);
+	return i && i->lookups;
+}
+
+/* Its inode, when there is something to be done with it. */
+static struct inode *concerned(
+    struct session *s, const struct file *f, const struct object *o)
+{
+	uint64_t number = inode_number(f, o);
+	struct inode *i = inode_find(s->inodes, number);
+
+	if (i && i->lookups && s->mounted && !drop_attributes(s, number))
+		i->lookups = 0;
+	if (!s->mounted || !watchable(f))
+		return i;
+	if (!(i && i->lookups) && !directory_known(s, f, o))
+		return i;
+	i = inode_get(s->inodes, number);
+	wake_changed(s->wake, i);
+	return i;
 }
 
 static void file_changed(
     struct session *s, const struct file *f, const struct object *o)
 {
-	struct inode *i = inode_find(s->inodes, inode_number(f, o));
+	struct inode *i = concerned(s, f, o);
 	struct handle *h, *next;
 
 	if (!i)
 		return;
-	tell_kernel(s, f, i);
 	for (h = i->handles; h; h = next) {
 		next = h->next;
 		ops_wake(h);
@@ -167,17 +189,14 @@ static void scan_object(struct session *s, const struct object *o)
 {
 	for (size_t i = 0; i < n_files; i++) {
 		uint64_t number;
-		struct inode *inode;
 
 		if (file_owner(&files[i]) != object_kind(o))
 			continue;
 		number = inode_number(&files[i], o);
-		if (!drop_attributes(s, number))
-			continue;
-		inode = inode_get(s->inodes, number);
-		inode->lookups += LOOKUPS_UNKNOWN;
-		if (watchable(&files[i]))
-			wake_changed(s->wake, inode);
+		if (drop_attributes(s, number))
+			inode_get(s->inodes, number)->lookups +=
+			    LOOKUPS_UNKNOWN;
+		concerned(s, &files[i], o);
 	}
 }
 
