@@ -55,6 +55,7 @@ static int disk_section(struct draft *d, struct buf *ret, struct err *err)
 static int compose(struct draft *d, struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
+	bool whole = d->document != DOCUMENT_DISK && !d->patch;
 	int r = 0;
 
 	if (d->document == DOCUMENT_DISK)
@@ -70,7 +71,12 @@ static int compose(struct draft *d, struct err *err)
 		    "the document would have %zu bytes, the limit is %d",
 		    text.len, SPEC_MAX);
 	free(d->text);
-	d->text = buf_take(&text);
+	/* A part that is there already leaves the bytes as they were written.
+	 */
+	if (!whole && spec_same(buf_str(&text), d->o->spec_text))
+		d->text = xstrdup(d->o->spec_text);
+	else
+		d->text = buf_take(&text);
 	d->base = d->o->spec_version;
 	return 0;
 }

@@ -111,6 +111,17 @@ echo null >disk
 is "null takes it away" "$(json spec 'has("disk")')" false
 is "disk reads null again" "$(cat disk)" null
 
+# --- what is there already ---
+odd='{ "cpus" : 2,  "disk": {"size":"64M"} }'
+echo "$odd" >spec
+seq=$(tail -n 1 "$M/events")
+echo '{"cpus":2}' >>spec
+is "a patch that changes nothing leaves every byte" "$(cat spec)" "$odd"
+cp disk "$T/disk" && cp "$T/disk" disk
+is "so does the section that is there" "$(cat spec)" "$odd"
+is "neither is an event" "$(tail -n 1 "$M/events")" "$seq"
+echo '{"cpus":5}' >spec
+
 # --- the other documents ---
 cd "$M" || exit 1
 like "hosts has the nodes' addresses" "$(cat hosts)" '^10\.36\.0\.11'
