@@ -369,7 +369,7 @@ static void on_source(const char *path, void *userdata)
 
 	event(&n->o, "source", NULL, NULL, NULL, "%s changed", path);
 	if (n->tried.failed && (at == STAGE_INSTALL || at == STAGE_CONFIGURE ||
-				   at == STAGE_SERVICES))
+				   at == STAGE_RUN || at == STAGE_SERVICES))
 		history_clear_failure(n);
 	node_setup_due(n);
 	node_refresh(n);

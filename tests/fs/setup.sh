@@ -185,6 +185,13 @@ settle node02 >/dev/null
 t "the node stayed up" reads nodes/node02/state up
 like "and was set up anew" "$(json nodes/node02/status.json .drift.looked)" "$(
 	what "$before" 'select(.change == "source") | .time[0:17]' | head -n 1)"
+patch nodes/node02/spec '{"run":{"x":{"command":["/opt/x"]}},"fake":{"fail":["run"]}}'
+fails "a command that it brings fails" settle node02
+echo three >"$T/new"
+mv "$T/new" "$T/not-yet"
+eventually "... and is run again when the file was mended" 10 \
+	reads nodes/node02/state up
+settle node02 >/dev/null
 
 # --- drift: reported, then repaired ---
 echo files./opt/x >"$R/nodes/node02/fake-drift"
