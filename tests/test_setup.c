@@ -792,11 +792,34 @@ static void services_that_fail(void)
 	    "web.service;and its last");
 	CHECK_INT(observe(&s), 0);
 	CHECK_STR(items(), "services.web: failed (x, exit-code)\n");
+	/* Its own words of the last run say more; the end of many. */
+	put("/sysd/web.service.invocation", "run1\n");
+	put("/sysd/said.run1", "one\nno such port\n");
+	ENSURE(SETUP_SERVICES, &s, -EIO);
+	CHECK_STR(last.err.text,
+	    "services.web: the unit is failed (exit-code): one;no such port");
+	_cleanup_free_ char *words = xcalloc(1, 1000);
+	memset(words, 'x', 900);
+	memcpy(words + 880, "\xc3\xa4 the end\n", 12);
+	put("/sysd/said.run1", words);
+	ENSURE(SETUP_SERVICES, &s, -EIO);
+	SAYS("(exit-code): xxx");
+	SAYS("xxx\xc3\xa4 the end");
+	CHECK(strlen(last.err.text) < 500);
 	/* A unit that fails is told of, whether its check matters or not. */
 	services[0].required = false;
 	ENSURE(SETUP_SERVICES, &s, -EIO);
 	CHECK(strstr(last.err.text, "web: the unit is failed"));
 	CHECK_STR(items(), "");
+	/* The next time it is tried again, and not just told of again. */
+	size_t tries = count(text_of("/sysd/started"), "web.service");
+	ENSURE(SETUP_SERVICES, &s, -EIO);
+	CHECK_INT(count(text_of("/sysd/started"), "web.service"), tries + 1);
+	put("/sysd/mended", "");
+	ENSURE(SETUP_SERVICES, &s, 0);
+	CHECK_STR(text_of("/sysd/web.service.active"), "active\n");
+	_cleanup_free_ char *mended = in_guest("/sysd/mended");
+	CHECK_INT(unlink(mended), 0);
 	services[0].after = ARGV(W("other"));
 	services[1].after = ARGV(W("web"));
 	s.n_services = 2;

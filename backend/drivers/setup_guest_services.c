@@ -18,6 +18,7 @@
 #define CHECK_TIME  (5 * USEC_PER_SEC)
 #define CHECK_EVERY (500 * USEC_PER_MSEC)
 #define PASS_TIME   (90 * USEC_PER_SEC) /* from the first try */
+#define JOURNAL_MAX 400                 /* bytes of it in an error */
 
 static const char *name_of(const struct setup *s, size_t i)
 {
@@ -82,7 +83,13 @@ static void on_journal(int code, int status, const char *out, size_t out_len,
 		return;
 	while (out_len && out[out_len - 1] == '\n')
 		out_len--;
-	buf_escaped(&shown, out, MIN(out_len, (size_t)400));
+	/* Its end, from where a character begins. */
+	while (out_len > JOURNAL_MAX ||
+	       (out_len && ((unsigned char)*out & 0xc0) == 0x80)) {
+		out++;
+		out_len--;
+	}
+	buf_escaped(&shown, out, out_len);
 	for (size_t k = 0; k < shown.len; k++)
 		if (shown.data[k] == '\n')
 			shown.data[k] = ';';
@@ -92,6 +99,15 @@ static void on_journal(int code, int status, const char *out, size_t out_len,
 	setup_finish(s, why.code);
 }
 
+/* What its programs said since the last start; what systemd says of a unit that
+ * was tried again and again would fill the lines.  A unit whose programs said
+ * nothing has systemd's words. */
+static const char journal_code[] =
+    "i=$(systemctl show -p InvocationID --value $u) o=\n"
+    "j='journalctl -q -n 5 --no-pager -o cat'\n"
+    "[ -z \"$i\" ] || o=$($j \"_SYSTEMD_INVOCATION_ID=$i\")\n"
+    "if [ -n \"$o\" ]; then printf '%s\\n' \"$o\"; else $j -u $u; fi\n";
+
 /* A unit that fails as it starts, or a check that a required service does not
  * pass: its journal's last lines are asked for. */
 static void failed(struct setup *s, size_t i, const char *why)
@@ -99,9 +115,9 @@ static void failed(struct setup *s, size_t i, const char *why)
 	_cleanup_buf_ struct buf b = {0};
 
 	describe(s, i, why, &s->call.err);
-	buf_puts(&b, "journalctl -n 5 --no-pager -o cat -u");
-	put_unit(s, i, &b);
-	buf_puts(&b, " </dev/null\n");
+	buf_puts(&b, "{\nu=");
+	setup_quote(&b, name_of(s, i));
+	buf_printf(&b, ".service\n%s} </dev/null\n", journal_code);
 	setup_shell(s, b.data, false, START_TIME, on_journal);
 }
 
@@ -348,7 +364,8 @@ static int unit_wrong(struct setup *s, size_t i)
 	    name_of(s, i), v->load);
 }
 
-/* Marks those to be started now: their number, or a negative errno. */
+/* Marks those to be started now: their number, or a negative errno.  One that
+ * has failed is tried again. */
 static int choose(struct setup *s)
 {
 	char detail[200];
@@ -357,7 +374,8 @@ static int choose(struct setup *s)
 	for (size_t i = 0; i < s->n_services; i++) {
 		if (s->progress[i].started || !may_start(s, i))
 			continue;
-		if (!setup_service_differs(s, i, detail)) {
+		if (!setup_service_differs(s, i, detail) &&
+		    !STREQ(s->seen.services[i].active, "failed")) {
 			s->progress[i].started = true;
 			continue;
 		}
