@@ -111,6 +111,7 @@ struct plan_history {
 	bool failed;
 	enum stage failed_stage;
 	bool failed_after; /* ... since a node that comes before it did */
+	bool failed_check; /* ... since a required check did, which goes on */
 	uint64_t retry_at; /* not before; 0: at once */
 	unsigned restarts; /* in a row without being up */
 	uint64_t asked;    /* run that was asked to power off; 0: none */

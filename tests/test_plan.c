@@ -143,6 +143,15 @@ static const struct row rows[] = {
     {"failed stays failed", {UP}, {SSH},
 	{.failed = true, .failed_stage = STAGE_PARTITION}, 30 * S, STEP_NONE,
 	STATE_FAILED, true},
+    {"a check that failed goes on", {UP}, {RUNS, .marked = true},
+	{.failed = true, .failed_stage = STAGE_SERVICES, .failed_check = true},
+	30 * S, STEP_CONNECT, STATE_FAILED, false},
+    {"... and needs no more than SSH", {UP}, {SSH},
+	{.failed = true, .failed_stage = STAGE_SERVICES, .failed_check = true},
+	30 * S, STEP_NONE, STATE_FAILED, true},
+    {"... of a machine that runs", {UP}, {.machine = MACHINE_NONE},
+	{.failed = true, .failed_stage = STAGE_SERVICES, .failed_check = true},
+	30 * S, STEP_NONE, STATE_FAILED, true},
     {"down: the guest is asked", {.power = POWER_DOWN}, {SSH}, {0}, 30 * S,
 	STEP_POWEROFF, STATE_STOPPING, false},
     {"down: it is waited for", {.power = POWER_DOWN, .stop_timeout = 30 * S},
@@ -427,6 +436,7 @@ static void settled_means_nothing_to_do(void)
 			o.offline[k] = (unsigned)PICK(3);
 		}
 		h.failed = BIT && BIT;
+		h.failed_check = BIT;
 		h.restarts = (unsigned)PICK(8);
 		h.retry_at = PICK(5) * 100 * S;
 		h.asked = BIT ? 7 : 0;

@@ -61,6 +61,11 @@ static void report(
 	    "%s: %s", i->name, detail);
 }
 
+static bool failed_by_check(const struct node *n)
+{
+	return n->tried.failed && n->tried.failed_check;
+}
+
 static bool any_fails(const struct node *n)
 {
 	for (const struct check_item *i = n->checks; i; i = i->next)
@@ -84,11 +89,11 @@ static void judge(struct check_item *i, bool pass)
 		    "the check of %s failed %u times in a row: %s",
 		    n->spec->services[i->index].name, i->failures, i->detail);
 
-		n->failed_check = true;
 		node_fail(n, STAGE_SERVICES, text);
+		n->tried.failed_check = true;
+		history_save(n);
 		node_refresh(n);
-	} else if (pass && n->failed_check && n->tried.failed &&
-		   !any_fails(n)) {
+	} else if (pass && failed_by_check(n) && !any_fails(n)) {
 		history_clear_failure(n);
 		node_refresh(n);
 		mark_dirty(&n->o);
@@ -313,15 +318,16 @@ static void run(void *userdata)
 		again(i);
 		return;
 	}
-	/* A daemon that has just begun is not connected to what is up: the last
-	 * result stands until it is. */
-	if (from && from->plan.state == STATE_UP && !connected(from)) {
+	/* A daemon that has just begun is not connected to what is up, or was
+	 * before a check failed: the last result stands until it is. */
+	if (from && !connected(from) &&
+	    (from->plan.state == STATE_UP || failed_by_check(from))) {
 		loop_timer_set(i->timer, loop_now(i->c->loop) + SOON);
 		return;
 	}
 	/* One that was up may be failed because of this very check. */
 	if (from && (from->plan.state != STATE_UP || !from->up_since) &&
-	    !(from->failed_check && from->tried.failed && connected(from))) {
+	    !failed_by_check(from)) {
 		snprintf(text, sizeof(text), "%s is %s", from->o.name,
 		    node_state_name(from->plan.state));
 		i->passed = false;

@@ -208,7 +208,6 @@ struct node {
 	struct loop_source *timer;
 	struct stage_record *stages; /* STAGES of them, or NULL */
 	struct check_item *checks;   /* of its services */
-	bool failed_check;           /* what failed is one of them */
 	char **restart_required, **wipe_required;
 	struct watch *watches;  /* host files that the spec refers to */
 	struct node_spec *laid; /* parsed laid_out_spec */

@@ -81,7 +81,7 @@ void history_save(struct node *n)
 		json_object_set_new(o, "failed",
 		    json_string(stage_name(n->tried.failed_stage)));
 		json_object_set_new(
-		    o, "failed_check", json_boolean(n->failed_check));
+		    o, "failed_check", json_boolean(n->tried.failed_check));
 		json_object_set_new(
 		    o, "failed_after", json_boolean(n->tried.failed_after));
 		json_object_set_new(o, "sentence",
@@ -169,7 +169,7 @@ void history_load(struct node *n)
 		if (failed &&
 		    stage_parse(failed, &n->tried.failed_stage) == 0) {
 			n->tried.failed = true;
-			n->failed_check =
+			n->tried.failed_check =
 			    json_is_true(json_object_get(o, "failed_check"));
 			n->tried.failed_after =
 			    json_is_true(json_object_get(o, "failed_after"));
@@ -183,7 +183,8 @@ void history_clear_failure(struct node *n)
 {
 	bool had = n->tried.failed;
 
-	n->tried.failed = n->tried.failed_after = n->failed_check = false;
+	n->tried.failed = n->tried.failed_after = false;
+	n->tried.failed_check = false;
 	n->tried.restarts = 0;
 	n->tried.retry_at = 0;
 	n->tries = 0;

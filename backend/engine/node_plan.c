@@ -236,6 +236,9 @@ void node_refresh(struct node *n)
 		n->periodic = false;
 	else if (n->periodic)
 		n->plan.settled = true;
+	/* Nor does what is done for the check of one that has failed. */
+	if (n->plan.state == STATE_FAILED && n->tried.failed_check)
+		n->plan.settled = true;
 	first = !n->planned;
 	counted = first || old.state != n->plan.state ||
 		  old.settled != n->plan.settled;
@@ -259,6 +262,7 @@ void node_refresh(struct node *n)
 void node_fail(struct node *n, enum stage stage, const char *sentence)
 {
 	n->tried.failed = true;
+	n->tried.failed_check = false;
 	n->tried.failed_stage = stage;
 	free(n->failed_sentence);
 	_cleanup_buf_ struct buf b = {0};

@@ -412,6 +412,13 @@ static void plan_up(struct plan *p, const struct input *in)
 		p->state = STATE_FAILED;
 		p->stage = in->h->failed_stage;
 		p->settled = true;
+		/* Its check goes on, and may find it well again. */
+		if (in->h->failed_check && o->machine == MACHINE_RUNNING &&
+		    !o->connected) {
+			p->settled = false;
+			p->step = STEP_CONNECT;
+			p->why = "SSH is tried, for the check that failed";
+		}
 		return;
 	}
 	if (o->machine == MACHINE_RUNNING && in->d->leave == o->launch &&

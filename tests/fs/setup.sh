@@ -213,7 +213,10 @@ has_failed() { [ "$(words "$failing" failed node01)" = "failed " ]; }
 eventually "a required service that fails makes its node failed" 60 has_failed
 like "it is named" "$(what "$failing" 'select(.to == "failed") | .why')" \
 	'the check of db failed 3 times in a row'
-eventually "once it passes the node is up again" 60 reads nodes/node01/state up
+is "it is settled" "$(call read wait/node01)" EIO
+kill -KILL "$(cat "$R/daemon.pid")"
+eventually "once it passes the node is up again, whatever daemon asks" 60 \
+	reads nodes/node01/state up
 is "results are events" "$(what "$failing" \
 	'select(.change == "check" and (.why | startswith("node01.db:"))) | .to' | tr '\n' ' ')" \
 	"fail pass "

@@ -131,6 +131,9 @@ on node01 rm /run/first
 eventually "three failures make the node failed" 90 reads "$M/nodes/node01/state" failed
 like "and say why" "$(cat "$M/nodes/node01/error")" \
 	'^failed: services: the check of first failed 3 times in a row'
+kill_daemon
+again
+is "as a new daemon knows" "$(cat "$M/nodes/node01/state")" failed
 on node01 touch /run/first
 eventually "passing mends it" 60 reads "$M/nodes/node01/state" up
 is "as the events tell" "$(what "$before" \
