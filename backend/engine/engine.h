@@ -370,6 +370,7 @@ void object_env_close(struct driver_env *env); /* NULL is legal */
 
 /* host_path.c */
 char *host_path(struct cluster *c, const char *path); /* absolute; owned */
+bool host_path_is_ours(struct cluster *c, const char *absolute);
 int host_paths_of_node(
     struct cluster *c, const struct node_spec *s, struct err *err);
 int host_paths_of_image(
@@ -413,7 +414,7 @@ struct node *after_failed(struct node *n);
 /* watch.c */
 /* Calls fn when the file at path (absolute, borrowed) appears, changes or
  * goes. */
-void watch_add(struct watch **list, struct loop *l, const char *path,
+void watch_add(struct watch **list, struct cluster *c, const char *path,
     void (*fn)(const char *path, void *userdata), void *userdata);
 void watch_clear(struct watch **list);
 

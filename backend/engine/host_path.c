@@ -2,7 +2,8 @@
 /*
  * Host paths that specs name: where relative ones begin, and that none leads
  * into our own tree.  A daemon that looks there waits for an answer of its own.
- * check.c asks before a document is in force.
+ * check.c asks before a document is in force; who is about to look asks again,
+ * for links may lead elsewhere by then.
  */
 #include <errno.h>
 #include "engine/engine.h"
@@ -15,15 +16,21 @@ char *host_path(struct cluster *c, const char *path)
 			      : xasprintf("%s/%s", c->cwd, path);
 }
 
+bool host_path_is_ours(struct cluster *c, const char *full)
+{
+	uint64_t own;
+
+	return c->options.mountpoint &&
+	       path_device(c->options.mountpoint, &own) == 0 &&
+	       path_enters(full, own);
+}
+
 static int check(struct cluster *c, const char *map, const char *entry,
     const char *key, const char *path, struct err *err)
 {
 	_cleanup_free_ char *full = host_path(c, path);
-	uint64_t own;
 
-	if (!full || !c->options.mountpoint ||
-	    path_device(c->options.mountpoint, &own) < 0 ||
-	    !path_enters(full, own))
+	if (!full || !host_path_is_ours(c, full))
 		return 0;
 	return err_set(err, -EINVAL,
 	    "%s%s%s%s: %s is in this tree, which can't be made from itself; "

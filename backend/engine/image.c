@@ -118,8 +118,7 @@ static void watch_files(struct image *img)
 
 	watch_clear(&img->watches);
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-		watch_add(
-		    &img->watches, img->o.c->loop, paths[i], on_file, img);
+		watch_add(&img->watches, img->o.c, paths[i], on_file, img);
 }
 
 /* --- steps --- */
@@ -192,14 +191,12 @@ static void begin(struct image *img, bool ensure)
 	    .progress = op_progressed,
 	    .owner = img,
 	};
-	if (ensure) {
+	if (ensure)
 		set_state(img, IMAGE_BUILDING, NULL);
-		r = image_ensure(
+	r = host_paths_of_image(img->o.c, img->spec, &err);
+	if (r == 0)
+		r = (ensure ? image_ensure : image_observe)(
 		    img->driver, img->handle, &slice, &img->op, &err);
-	} else {
-		r = image_observe(
-		    img->driver, img->handle, &slice, &img->op, &err);
-	}
 	if (r >= 0)
 		return;
 	img->doing = IMG_IDLE;

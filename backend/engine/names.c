@@ -107,6 +107,9 @@ int node_host_key(struct node *n, char **ret, struct err *err)
 	if (!n->host_key || !STREQ(n->host_key_path, path)) {
 		free(TAKE_PTR(n->host_key));
 		free(TAKE_PTR(n->host_key_path));
+		if (img &&
+		    (r = host_paths_of_image(n->o.c, img->spec, err)) < 0)
+			return r;
 		r = ssh_key_public(path, &n->host_key, err);
 		if (r < 0)
 			return r;

@@ -296,7 +296,7 @@ int setup_make(
 {
 	bool disk = offline || node_runs_disk(n);
 	enum install_way way = node_install_way(n);
-	int r = 0;
+	int r;
 
 	*l = (struct setup_list){
 	    .slice =
@@ -308,7 +308,8 @@ int setup_make(
 		    .fake = &n->spec->fake,
 		},
 	};
-	if (disk && way == INSTALL_GUEST && !n->driver->virtual)
+	r = host_paths_of_node(n->o.c, n->spec, err);
+	if (r == 0 && disk && way == INSTALL_GUEST && !n->driver->virtual)
 		r = add_identity(n, l, err);
 	if (r == 0 && disk && way != INSTALL_NONE)
 		add_hosts(n, l);
@@ -387,7 +388,7 @@ void node_watch_sources(struct node *n)
 					 : s->services[i - s->n_files].source;
 		_cleanup_free_ char *path = host_path(n->o.c, source);
 
-		watch_add(&n->watches, n->o.c->loop, path, on_source, n);
+		watch_add(&n->watches, n->o.c, path, on_source, n);
 	}
 }
 

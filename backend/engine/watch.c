@@ -2,14 +2,15 @@
 /*
  * Host files that specs refer to: their folders are watched, so that a file
  * which appears, is replaced or changes is a change of the spec.  A folder
- * that is not there yet is stood in for by the nearest one above it.
+ * that is not there yet, or that leads into our own tree, is stood in for by
+ * the nearest one above it.
  */
 #include <sys/stat.h>
 #include "engine/engine.h"
 
 struct watch {
 	struct watch *next;
-	struct loop *loop;
+	struct cluster *c;
 	struct loop_source *source;
 	char *path;
 	char *looked; /* the name in the watched folder that matters */
@@ -26,8 +27,8 @@ static bool begun(const struct watch *w, const struct inotify_event *e)
 	struct stat st;
 
 	return (e->mask & IN_CREATE) && !(e->mask & IN_ISDIR) &&
-	       lstat(w->path, &st) == 0 && S_ISREG(st.st_mode) &&
-	       st.st_nlink == 1;
+	       !host_path_is_ours(w->c, w->path) && lstat(w->path, &st) == 0 &&
+	       S_ISREG(st.st_mode) && st.st_nlink == 1;
 }
 
 static void on_file(const struct inotify_event *e, void *userdata)
@@ -58,17 +59,18 @@ static void watch_arm(struct watch *w)
 		free(w->looked);
 		w->looked = xstrdup(slash + 1);
 		*slash = '\0';
-		if (loop_add_inotify(w->loop, folder,
-			IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ATTRIB |
-			    IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF |
-			    IN_MOVE_SELF,
-			on_file, w, &w->source) >= 0 ||
+		if ((!host_path_is_ours(w->c, folder) &&
+			loop_add_inotify(w->c->loop, folder,
+			    IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE |
+				IN_ATTRIB | IN_DELETE | IN_MOVED_FROM |
+				IN_DELETE_SELF | IN_MOVE_SELF,
+			    on_file, w, &w->source) >= 0) ||
 		    slash == dir)
 			return;
 	}
 }
 
-void watch_add(struct watch **list, struct loop *l, const char *path,
+void watch_add(struct watch **list, struct cluster *c, const char *path,
     void (*fn)(const char *path, void *userdata), void *userdata)
 {
 	struct watch *w;
@@ -79,7 +81,7 @@ void watch_add(struct watch **list, struct loop *l, const char *path,
 		if (STREQ(w->path, path))
 			return;
 	w = xcalloc(1, sizeof(*w));
-	w->loop = l;
+	w->c = c;
 	w->path = xstrdup(path);
 	w->fn = fn;
 	w->userdata = userdata;

@@ -58,6 +58,27 @@ refused "a service's unit" EINVAL write "$M/nodes/node02/spec" \
 	<<<"{\"disk\":{\"size\":\"1G\",\"partitions\":[{\"name\":\"r\",\"size\":\"100%\",\"filesystem\":\"ext4\",\"mount\":\"/\"}]},\"install\":{\"image\":\"own\"},\"services\":{\"x\":{\"source\":\"$M/hosts\"}}}"
 t "the tree is served" timeout 10 cat "$M/state"
 
+# A folder that was elsewhere when the spec was written, and is a link into the
+# tree now: it is watched and looked at all the same.
+turn() { echo text >"$T/turns/file"; }
+mkdir "$T/turns" && turn
+t "a source elsewhere" tee "$M/nodes/node03/spec" \
+	<<<"{\"files\":{\"/etc/x\":{\"source\":\"$T/turns/file\"}}}"
+echo up >"$M/nodes/node03/state"
+is "is taken" "$(settle node03)" up
+changes() { timeout 10 grep -c "turns/file changed" "$M/events"; }
+more() { [ "$(changes)" -gt "$1" ]; }
+rm -r "$T/turns"
+eventually "its end is seen" 20 more 0
+ln -s "$M/nodes" "$T/turns"
+echo reboot >"$M/nodes/node03/state"
+fails "a way into the tree" settle node03
+like "is told" "$(timeout 10 cat "$M/nodes/node03/error")" \
+	'files\./etc/x\.source: .* in this tree'
+rm "$T/turns"
+mkdir "$T/turns" && turn
+eventually "and mended by a folder in its place" 20 reads "$M/nodes/node03/state" up
+
 # Mounted where a spec has its files: the next start says so and goes on.
 mkdir "$T/later"
 echo text >"$T/later/file"
