@@ -247,7 +247,7 @@ static void force_network(struct network *net, struct parsed *p)
 
 /* All that a node's own document is checked for but its `after`. */
 static int check_default(
-    struct node *n, const struct node_spec *s, struct err *err)
+    struct node *n, const struct node_spec *s, void **taken, struct err *err)
 {
 	struct nic nics[NICS_MAX];
 	_cleanup_strv_ char **claims = NULL;
@@ -256,7 +256,7 @@ static int check_default(
 	int r = node_resolve(n, s, nics, &count, &port, &claims, err);
 
 	if (r == 0)
-		r = claims_check(n, claims, err);
+		r = claims_gather(taken, n, claims, err);
 	if (r == 0)
 		r = check_disk(n, s, err);
 	if (r == 0)
@@ -277,6 +277,7 @@ static int check_defaults(
 	struct node_spec **specs =
 	    xcalloc(c->top[OBJECT_NODE] + 1, sizeof(*specs));
 	struct object *o = NULL;
+	void *taken = NULL;
 	int r = 0;
 
 	while (
@@ -284,7 +285,8 @@ static int check_defaults(
 		r = node_spec_parse(
 		    defaults, o->spec_text, &specs[o->number], err);
 		if (r == 0)
-			r = check_default(as_node(o), specs[o->number], err);
+			r = check_default(
+			    as_node(o), specs[o->number], &taken, err);
 	}
 	while (r == 0 && (o = cluster_next(c, OBJECT_NODE, o ? o->number : 0)))
 		r = after_check(as_node(o), specs[o->number], specs, err);
@@ -293,6 +295,7 @@ static int check_defaults(
 	for (uint32_t i = 0; i <= c->top[OBJECT_NODE]; i++)
 		node_spec_free(specs[i]);
 	free(specs);
+	claims_free(taken);
 	return r;
 }
 
@@ -341,11 +344,15 @@ static void force_cluster(struct cluster *c, struct parsed *p)
 	bool told = before != in_guests(c);
 	EACH_OBJECT (o, c, OBJECT_NODE) {
 		struct parsed *q = NULL;
+		struct err err = ERR_INIT;
 
-		if (same ||
-		    document_check(o, o->spec_text, o->spec_len, &q, NULL) < 0)
+		if (same)
 			continue;
-		document_force(o, q, xstrdup(o->spec_text), o->spec_len);
+		if (document_check(o, o->spec_text, o->spec_len, &q, &err) == 0)
+			document_force(
+			    o, q, xstrdup(o->spec_text), o->spec_len);
+		else /* something came in force while they were stored */
+			cluster_refused(o, "defaults", err_text(&err));
 	}
 	EACH_OBJECT (o, c, OBJECT_NODE) {
 		if (told)
@@ -354,6 +361,32 @@ static void force_cluster(struct cluster *c, struct parsed *p)
 	}
 	if (c->observe_timer)
 		reconcile_start(c);
+}
+
+/* --- image --- */
+
+/* What nodes install from it must still be able to. */
+static int check_image(struct parsed *p, const char *text, struct err *err)
+{
+	int r = image_spec_parse(text, &p->spec.image, err);
+
+	if (r == 0)
+		r = host_paths_of_image(p->o->c, p->spec.image, err);
+	if (r < 0)
+		return r;
+	EACH_OBJECT (o, p->o->c, OBJECT_NODE) {
+		const struct node *n = as_node(o);
+		const struct node_spec *specs[] = {n->spec, n->coming};
+
+		for (size_t i = 0; r == 0 && i < ARRAY_SIZE(specs); i++)
+			if (specs[i] && specs[i]->install.present &&
+			    STREQ(specs[i]->install.image, p->o->name))
+				r = install_fits(specs[i], p->o->name,
+				    p->spec.image->kind, err);
+		if (r < 0)
+			return err_prefix(err, "node %s: ", o->name), r;
+	}
+	return 0;
 }
 
 /* --- all kinds --- */
@@ -376,9 +409,7 @@ int document_check(struct object *o, const char *text, size_t len,
 		r = check_network(p, text, err);
 		break;
 	case OBJECT_IMAGE:
-		r = image_spec_parse(text, &p->spec.image, err);
-		if (r == 0)
-			r = host_paths_of_image(o->c, p->spec.image, err);
+		r = check_image(p, text, err);
 		break;
 	case OBJECT_CLUSTER:
 		r = check_cluster(p, text, err);

@@ -21,12 +21,35 @@ static int by_key(const void *a, const void *b)
 	    ((const struct claim *)a)->key, ((const struct claim *)b)->key);
 }
 
-static struct claim *find(struct cluster *c, const char *key)
+static struct claim *find(void *const *tree, const char *key)
 {
 	struct claim k = {.key = (char *)key};
-	void *p = tfind(&k, &c->claims, by_key);
+	void *p = tfind(&k, tree, by_key);
 
 	return p ? *(struct claim **)p : NULL;
+}
+
+static void add(void **tree, struct node *n, const char *key)
+{
+	struct claim *x = xcalloc(1, sizeof(*x));
+
+	x->key = xstrdup(key);
+	x->owner = n;
+	if (!tsearch(x, tree, by_key))
+		abort();
+}
+
+static void free_claim(void *p)
+{
+	struct claim *x = p;
+
+	free(x->key);
+	free(x);
+}
+
+void claims_free(void *tree)
+{
+	tdestroy(tree, free_claim);
 }
 
 /* "port 2201" of "ssh.port: port 2201". */
@@ -45,10 +68,11 @@ static const char *same(char *const *claims, const char *claim)
 	return NULL;
 }
 
-int claims_check(struct node *n, char *const *claims, struct err *err)
+static int check(
+    void *const *tree, struct node *n, char *const *claims, struct err *err)
 {
 	for (size_t i = 0; claims && claims[i]; i++) {
-		struct claim *x = find(n->o.c, what(claims[i]));
+		struct claim *x = find(tree, what(claims[i]));
 		const char *first = same(claims, claims[i]);
 
 		if (x && x->owner != n)
@@ -61,33 +85,49 @@ int claims_check(struct node *n, char *const *claims, struct err *err)
 	return 0;
 }
 
-void claims_add(struct node *n, char *const *claims)
+int claims_check(struct node *n, char *const *claims, struct err *err)
+{
+	return check(&n->o.c->claims, n, claims, err);
+}
+
+static void add_all(void **tree, struct node *n, char *const *claims)
 {
 	for (size_t i = 0; claims && claims[i]; i++) {
-		struct claim *x = find(n->o.c, what(claims[i]));
+		struct claim *x = find(tree, what(claims[i]));
 
-		if (x) {
+		if (x)
 			assert(x->owner == n);
-			continue;
-		}
-		x = xcalloc(1, sizeof(*x));
-		x->key = xstrdup(what(claims[i]));
-		x->owner = n;
-		if (!tsearch(x, &n->o.c->claims, by_key))
-			abort();
+		else
+			add(tree, n, what(claims[i]));
 	}
+}
+
+void claims_add(struct node *n, char *const *claims)
+{
+	add_all(&n->o.c->claims, n, claims);
+}
+
+int claims_gather(
+    void **tree, struct node *n, char *const *claims, struct err *err)
+{
+	int r = claims_check(n, claims, err);
+
+	if (r == 0)
+		r = check(tree, n, claims, err);
+	if (r == 0)
+		add_all(tree, n, claims);
+	return r;
 }
 
 void claims_drop(struct node *n, char *const *have, char *const *keep)
 {
 	for (size_t i = 0; have && have[i]; i++) {
-		struct claim *x = find(n->o.c, what(have[i]));
+		struct claim *x = find(&n->o.c->claims, what(have[i]));
 
 		if (!x || x->owner != n || same(keep, have[i]))
 			continue;
 		tdelete(x, &n->o.c->claims, by_key);
-		free(x->key);
-		free(x);
+		free_claim(x);
 	}
 }
 

@@ -369,14 +369,6 @@ static void nothing(void *p)
 	(void)p;
 }
 
-static void free_claim(void *p)
-{
-	char **claim = p; /* its key stands first */
-
-	free(*claim);
-	free(p);
-}
-
 void cluster_free(struct cluster *c)
 {
 	if (!c)
@@ -394,7 +386,7 @@ void cluster_free(struct cluster *c)
 		}
 		free(c->by_number[k]);
 	}
-	tdestroy(c->claims, free_claim);
+	claims_free(c->claims);
 	loop_source_free(c->tell);
 	if (c->events_fd >= 0)
 		close(c->events_fd);

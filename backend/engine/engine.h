@@ -391,6 +391,11 @@ int claims_check(struct node *n, char *const *claims, struct err *err);
 void claims_add(struct node *n, char *const *claims);
 /* Gives back what `have` claims and `keep` (may be NULL) does not. */
 void claims_drop(struct node *n, char *const *have, char *const *keep);
+/* For specs of many nodes that come in force together: checks against what is
+ * claimed now and against those in *tree, where these are added. */
+int claims_gather(
+    void **tree, struct node *n, char *const *claims, struct err *err);
+void claims_free(void *tree);
 /* What a spec of this node claims; err for what can't be had (ENOENT,
  * EINVAL, ENOSPC). */
 int node_resolve(struct node *n, const struct node_spec *spec,
@@ -448,6 +453,8 @@ char *node_kernel_path(const struct node *n, bool initrd);
 /* The image against what the spec asks to do with it. */
 int install_check(
     struct node *n, const struct node_spec *spec, struct err *err);
+int install_fits(const struct node_spec *spec, const char *image,
+    enum image_kind kind, struct err *err);
 
 /* setup.c */
 struct setup_list {

@@ -343,32 +343,19 @@ static int check_units(const struct node_spec *s, struct err *err)
 	return 0;
 }
 
-int install_check(struct node *n, const struct node_spec *s, struct err *err)
+int install_fits(const struct node_spec *s, const char *image,
+    enum image_kind kind, struct err *err)
 {
-	struct object *o;
-	enum image_kind kind;
-
-	if (!s->install.present)
-		return 0;
-	o = cluster_find(n->o.c, OBJECT_IMAGE, s->install.image);
-	if (!o && n->o.c->loading)
-		return 0;
-	if (!o)
-		return err_set(err, -ENOENT,
-		    "install.image: there is no image %s; mkdir images/%s "
-		    "makes it",
-		    s->install.image, s->install.image);
-	kind = as_image(o)->spec ? as_image(o)->spec->kind : IMAGE_NONE;
 	if (kind == IMAGE_NETBOOT)
 		return err_set(err, -EINVAL,
 		    "install.image: image %s is of kind netboot; wanted "
 		    "rootfs, disk or closure",
-		    o->name);
+		    image);
 	if (kind == IMAGE_DISK && s->disk.n_partitions)
 		return err_set(err, -EINVAL,
 		    "disk.partitions: image %s is a whole disk and brings its "
 		    "own; leave them out",
-		    o->name);
+		    image);
 	if (kind != IMAGE_DISK && kind != IMAGE_NONE && !has_root(s))
 		return err_set(err, -EINVAL,
 		    "disk.partitions: install asks for one that is mounted at "
@@ -383,4 +370,22 @@ int install_check(struct node *n, const struct node_spec *s, struct err *err)
 		return err_set(err, -EINVAL,
 		    "install.cloud_init: is for images of kind disk");
 	return kind == IMAGE_CLOSURE ? check_units(s, err) : 0;
+}
+
+int install_check(struct node *n, const struct node_spec *s, struct err *err)
+{
+	struct object *o;
+
+	if (!s->install.present)
+		return 0;
+	o = cluster_find(n->o.c, OBJECT_IMAGE, s->install.image);
+	if (!o && n->o.c->loading)
+		return 0;
+	if (!o)
+		return err_set(err, -ENOENT,
+		    "install.image: there is no image %s; mkdir images/%s "
+		    "makes it",
+		    s->install.image, s->install.image);
+	return install_fits(s, o->name,
+	    as_image(o)->spec ? as_image(o)->spec->kind : IMAGE_NONE, err);
 }

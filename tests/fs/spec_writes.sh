@@ -132,6 +132,17 @@ is "defaults reach nodes" "$(json nodes/node02/status.json .spec.memory)" 3G
 is "and not their spec" "$(cat nodes/node02/spec)" "{}"
 refused "defaults are checked" EINVAL write spec <<<'{"defaults":{"memory":"1"}}'
 like "and named" "$(cat error)" '^refused: spec: defaults[.:] ?memory'
+refused "and what only one node can have" EEXIST append spec \
+	<<<'{"defaults":{"forwards":{"8080":80}}}'
+like "with both nodes named" "$(cat error)" \
+	'^refused: spec: defaults: node node02: forwards\.8080: .* taken by node01$'
+mkdir images/disk
+echo '{"kind":"disk","source":"/none.qcow2"}' >images/disk/spec
+echo '{"disk":{"size":"1G"},"install":{"image":"disk"}}' >nodes/node03/spec
+refused "an image is checked by who installs it" EINVAL write images/disk/spec \
+	<<<'{"kind":"rootfs","source":"/none.tar"}'
+like "and the node is named" "$(cat images/disk/error)" \
+	'^refused: spec: node node03: disk\.partitions: '
 
 # --- a restart of the daemon ---
 sums=$(cat spec nodes/*/spec networks/*/spec | md5sum)
