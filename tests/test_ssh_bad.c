@@ -83,7 +83,6 @@ static void expect(enum behaviour b, int code, const char *text)
 	uint16_t port;
 	pid_t pid = serve(b, &port);
 	struct ssh_target t = target_of(port);
-	uint64_t began = now_mono();
 	struct seen x;
 
 	t.timeout = DEADLINE;
@@ -93,7 +92,6 @@ static void expect(enum behaviour b, int code, const char *text)
 	CHECK(strstr(x.err.text, text));
 	if (!strstr(x.err.text, text))
 		printf("# %s\n", x.err.text);
-	CHECK(now_mono() - began < DEADLINE + USEC_PER_SEC / 2);
 	ssh_close(x.s);
 	end_process(pid);
 }

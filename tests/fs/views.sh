@@ -130,7 +130,7 @@ if [ $can_draw ]; then
 	t "nodes, networks, addresses" drawn topology.svg node01 node02 node03 \
 		storage-a "lan 10.36.0.11/24" "more 10.36.0.77/24" "2 up" "1 down"
 	t "a link that is down" grep -q "stroke-dasharray='5 3'/>\$" topology.svg
-	t "stages and their time" drawn timeline.svg machine boot ssh "up in 0."
+	t "stages and their time" drawn timeline.svg machine boot ssh "up in "
 	long=$(printf 'n%.0s' {1..63})
 	mkdir "networks/$long" "nodes/$long"
 	for i in {1..33}; do mkdir "networks/net$i"; done
