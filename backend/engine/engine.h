@@ -308,6 +308,7 @@ struct cluster {
 	struct object *changed_first, **changed_last;
 	struct object *dirty_first, **dirty_last;
 	char *state_dir, *runtime_dir, *key_file, *public_key, *known_hosts;
+	uint64_t known_hosts_digest; /* of what is in that file */
 	uint64_t names_version;
 	uint64_t names_told;  /* that guests must have, at least */
 	uint64_t told_digest; /* of its lines */

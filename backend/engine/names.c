@@ -119,7 +119,8 @@ int node_host_key(struct node *n, char **ret, struct err *err)
 	return 0;
 }
 
-static void write_known_hosts(struct cluster *c)
+/* Did it change? */
+static bool write_known_hosts(struct cluster *c)
 {
 	_cleanup_buf_ struct buf b = {0};
 	int r;
@@ -133,9 +134,15 @@ static void write_known_hosts(struct cluster *c)
 		buf_printf(
 		    &b, "%s,[127.0.0.1]:%u %s\n", o->name, n->ssh_port, key);
 	}
+	uint64_t digest = hash_bytes(buf_str(&b), b.len);
+	if (digest == c->known_hosts_digest)
+		return false;
 	r = file_replace(AT_FDCWD, c->known_hosts, buf_str(&b), b.len, 0600);
 	if (r < 0)
 		log_error("can't write %s: %s", c->known_hosts, strerror(-r));
+	else
+		c->known_hosts_digest = digest;
+	return true;
 }
 
 static void names_settle(void *userdata)
@@ -144,8 +151,8 @@ static void names_settle(void *userdata)
 	uint64_t digest = hosts_digest(c);
 
 	c->names_since = 0;
-	write_known_hosts(c);
-	touch(&c->o, ASPECT_NAMES);
+	if (write_known_hosts(c))
+		touch(&c->o, ASPECT_NAMES);
 	if (digest == c->told_digest)
 		return; /* keys, ports, memory: nothing of theirs */
 	c->told_digest = digest;
@@ -173,7 +180,7 @@ void names_changed(struct cluster *c)
 
 void names_start(struct cluster *c)
 {
-	write_known_hosts(c);
+	(void)write_known_hosts(c);
 	c->told_digest = hosts_digest(c);
 	c->names_told = c->names_version;
 	loop_add_timer(c->loop, USEC_NEVER, names_settle, c, &c->names_work);
