@@ -99,6 +99,15 @@ static void forget_failures(struct node *n)
 		network_forget_failure(n->nics[i].network);
 }
 
+/* The run that is on will end whatever is wanted now: it was asked to power
+ * off, or that is under way. */
+static bool goes_down(const struct node *n)
+{
+	return running(n) && (n->tried.asked == n->machine_look.launch ||
+				 n->doing == STEP_POWEROFF ||
+				 n->doing == STEP_KILL);
+}
+
 static void in_force(struct node *n, enum verb verb, uint64_t launch)
 {
 	enum power before = n->meta.power;
@@ -124,12 +133,11 @@ static void in_force(struct node *n, enum verb verb, uint64_t launch)
 		/* An end that lies before this verb is not acted on. */
 		if (!running(n))
 			n->handled = n->machine_look.launch;
-		/* Asked to power off, and wanted up again: it will go, and a
-		 * new run follows. */
+		/* Wanted up again: a new run follows. */
 		if (n->meta.power == POWER_UP && before != POWER_UP &&
-		    running(n) && n->tried.asked == n->machine_look.launch) {
+		    goes_down(n)) {
 			n->leave = n->machine_look.launch;
-			n->leave_hard = false;
+			n->leave_hard = n->doing == STEP_KILL;
 		} else if (before != n->meta.power) {
 			n->tried.asked = 0;
 		}

@@ -130,5 +130,14 @@ settles node01 up "reboot"
 is "with one NIC" "$(on node01 "cat /sys/class/net/*/address |
 	grep -vc -e 00:00:00:00 -e 52:54:00:00:00:fe")" 1
 is "nothing waits" "$(status node01 '.restart_required | tostring')" "[]"
+
+# --- wanted up again while it goes down --------------------------------------------------
+
+launch=$(status node01 .machine.launch)
+echo down >nodes/node01/state
+echo up >nodes/node01/state
+unlike "a machine that was told to go is not up" "$(cat nodes/node01/state)" up
+settles node01 up "wanted up again at once"
+is "it has another run" "$(status node01 .machine.launch)" $((launch + 1))
 echo off >state
 settles all down "all off"
