@@ -576,6 +576,49 @@ static void no_node_waits_for_itself(void)
 	end();
 }
 
+/* What no two nodes may share stands in no default, once there are two. */
+static void defaults_give_nothing_twice(void)
+{
+	static const char *const rows[][2] = {
+	    {"\"forwards\":{\"8080\":80}", "forwards.8080: port 8080"},
+	    {"\"ssh\":{\"port\":5000}", "ssh.port: port 5000"},
+	    {"\"nics\":{\"lan\":{\"mac\":\"52:54:00:aa:00:01\"}}",
+		"nics.lan.mac: 52:54:00:aa:00:01"},
+	    {"\"nics\":{\"lan\":{\"address\":\"10.36.0.99\"}}",
+		"nics.lan.address: 10.36.0.99 on network lan"},
+	};
+
+	begin();
+	fakes();
+	CHECK_INT(make(OBJECT_NODE, "n1", NULL), 0);
+	CHECK_INT(make(OBJECT_NODE, "n2", NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err err = ERR_INIT;
+		_cleanup_free_ char *text = xasprintf(
+		    "{\"defaults\":{\"driver\":\"fake\",%s}}", rows[i][0]);
+		_cleanup_free_ char *why = xasprintf(
+		    "defaults: node n2: %s is taken by n1", rows[i][1]);
+
+		CHECK_INT(put(cluster_root(cluster), DOCUMENT_SPEC, false, text,
+			      &err),
+		    -EEXIST);
+		CHECK_STR(err_text(&err), why);
+	}
+	/* One that says something else itself is no reason. */
+	CHECK_INT(put(node("n2"), DOCUMENT_SPEC, false,
+		      "{\"ssh\":{\"port\":5001}}", NULL),
+	    0);
+	CHECK_INT(put(cluster_root(cluster), DOCUMENT_SPEC, false,
+		      "{\"defaults\":{\"driver\":\"fake\","
+		      "\"ssh\":{\"port\":5000}}}",
+		      NULL),
+	    0);
+	struct err err = ERR_INIT;
+	CHECK_INT(make(OBJECT_NODE, "n3", &err), -EEXIST);
+	CHECK_STR(err_text(&err), "ssh.port: port 5000 is taken by n1");
+	end();
+}
+
 /* Up in their order, down in reverse, and each that fails holds up those that
  * come after it. */
 static void nodes_in_order(void)
@@ -624,6 +667,7 @@ static const struct test_case cases[] = {
     CASE(a_failure_stays_until_up),
     CASE(a_step_that_fails_as_the_machine_ends),
     CASE(documents),
+    CASE(defaults_give_nothing_twice),
     CASE(patches_do_not_lose_each_other),
     CASE(disk_goes_through_wipe),
     CASE(damaged_files),

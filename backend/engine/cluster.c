@@ -79,22 +79,31 @@ static int pick_number(struct object *o, struct parsed **ret, struct err *err)
 	};
 	struct cluster *c = o->c;
 	uint32_t i = object_free_number(c, o->kind, most[o->kind]);
+	struct err last = ERR_INIT;
 
 	for (; i && i <= most[o->kind]; i++) {
+		struct err why = ERR_INIT;
 		int r;
 
 		if (i < c->size_by_number[o->kind] && c->by_number[o->kind][i])
 			continue;
 		o->number = i;
-		r = document_check(o, "{}", 2, ret, err);
+		r = document_check(o, "{}", 2, ret, &why);
 		if (r == 0)
 			return 0;
-		/* Somebody wrote down what this number would get. */
-		if (r == -EEXIST || (r == -EINVAL && o->kind == OBJECT_NETWORK))
+		/* Somebody wrote down what this number would get; the same
+		 * sentence twice is about what every number gets. */
+		if (o->kind == OBJECT_NETWORK
+			? r == -EINVAL
+			: r == -EEXIST && !STREQ(why.text, last.text)) {
+			last = why;
 			continue;
+		}
+		err_copy(err, &why);
 		return r;
 	}
-	return err_set(err, -ENOSPC, "there is no number left for one more %s",
+	return err_set(err, -ENOSPC, "there is no %s left for one more %s",
+	    o->kind == OBJECT_NETWORK ? "subnet 10.36.N.0/24" : "number",
 	    object_kind_name(o->kind));
 }
 
