@@ -552,6 +552,31 @@ static void a_nic_comes(void)
 	rig_free(&r);
 }
 
+/* A machine with UEFI has no place for what comes. */
+static void no_nic_comes(void)
+{
+	struct machine_look look;
+	struct rig r;
+
+	if (!rig_new(&r))
+		SKIP("QEMU is not installed");
+	if (qemu_uefi_check(NULL) < 0) {
+		rig_free(&r);
+		SKIP("OVMF is not installed");
+	}
+	r.slice.firmware = FIRMWARE_UEFI;
+	CHECK_INT(rig_start(&r), 0);
+	r.slice.n_nics = 2;
+	CHECK_INT(rig_apply(&r), -ENOTSUP);
+	CHECK(strstr(
+	    err_text(&r.err), "nics.san can't come while the machine runs: "));
+	rig_look(&r, &look);
+	CHECK_INT(look.n_nics, 1);
+	r.slice.n_nics = 1;
+	CHECK_INT(rig_apply(&r), 0);
+	rig_free(&r);
+}
+
 static void console_is_bounded(void)
 {
 	struct rig r;
@@ -677,6 +702,7 @@ static const struct test_case cases[] = {
     CASE(changes_live),
     CASE(forwards_come_and_go),
     CASE(a_nic_comes),
+    CASE(no_nic_comes),
     CASE(console_is_bounded),
     CASE(typing_has_a_limit),
     CASE(three_runs_are_kept),
