@@ -32,14 +32,19 @@ done
 t "cp takes a file whole" cp status.json "$T/copy"
 t "and it is JSON" jq . "$T/copy"
 
+# But for images: those are looked at for a while after the start.
 is "what has not changed reads the same" "$(timeout 60 python3 -c '
-import time
+import json, time
 seen = set()
 for i in range(300):
     time.sleep(i % 7 / 1e4)
     for name in "nodes/node01/status.json", "status.json", "hosts":
         with open(name) as f:
-            seen.add((name, f.read()))
+            text = f.read()
+        if name == "status.json":
+            text = json.loads(text)
+            del text["images"]
+        seen.add((name, str(text)))
 print(len(seen))')" 3
 
 # --- modes ---
