@@ -15,6 +15,7 @@ struct draft {
 	bool patch;
 	char *written; /* what the user wrote */
 	char *text;    /* the whole document that comes of it */
+	uint64_t time; /* when it comes in force */
 	uint64_t base; /* o->spec_version that it was made from */
 	char *tmp;     /* where it is staged */
 	bool staged, dropped;
@@ -196,6 +197,8 @@ static void published(int code, const struct err *err, void *userdata)
 		size_t len = strlen(d->text);
 
 		document_force(o, TAKE_PTR(d->parsed), TAKE_PTR(d->text), len);
+		/* As the next daemon will read it. */
+		object_set_mtime(o, ASPECT_SPEC | ASPECT_DISK, d->time);
 	}
 	commit_end(d, code, err);
 }
@@ -212,7 +215,8 @@ static void restaged(int code, const struct err *err, void *userdata)
 	path = xstrdup(d->tmp);
 	*strrchr(path, '/') = '\0';
 	_cleanup_free_ char *spec = xasprintf("%s/spec", path);
-	store_publish(d->o->c, d->tmp, spec, published, d);
+	d->time = now_real();
+	store_publish(d->o->c, d->tmp, spec, d->time, published, d);
 }
 
 static void commit_begin(struct draft *d)

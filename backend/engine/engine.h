@@ -363,6 +363,7 @@ uint32_t object_free_number(
 /* Requests under way keep what they point to. */
 void object_ref(struct object *o);
 void object_unref(struct object *o);
+void object_set_mtime(struct object *o, unsigned aspects, uint64_t t);
 void object_forget(struct object *o); /* takes it */
 
 /* env.c: what the object's drivers are opened with; owned. */
@@ -529,9 +530,9 @@ void set_up(struct node *n, bool look);
 /* Paths are relative to the state directory.  Writes tmp and syncs it. */
 void store_stage(struct cluster *c, const char *tmp, const void *data,
     size_t len, store_done_fn done, void *userdata);
-/* tmp takes the place of path, durably. */
+/* tmp takes the place of path, durably, with this time. */
 void store_publish(struct cluster *c, const char *tmp, const char *path,
-    store_done_fn done, void *userdata);
+    uint64_t mtime, store_done_fn done, void *userdata);
 void store_unstage(struct cluster *c, const char *tmp);
 /* Both, through path.new. */
 void store_put(struct cluster *c, const char *path, const void *data,

@@ -55,12 +55,9 @@ static void load_mtime(struct object *o, const char *path, unsigned aspects)
 
 	if (stat(path, &st) < 0)
 		return;
-	for (unsigned i = 0; i < ASPECT_BITS; i++) {
-		if (aspects & 1u << i)
-			o->changed_at[i] =
-			    (uint64_t)st.st_mtim.tv_sec * USEC_PER_SEC +
-			    (uint64_t)st.st_mtim.tv_nsec / 1000;
-	}
+	object_set_mtime(o, aspects,
+	    (uint64_t)st.st_mtim.tv_sec * USEC_PER_SEC +
+		(uint64_t)st.st_mtim.tv_nsec / 1000);
 }
 
 static int load_document(struct object *o, const char *dir, struct err *err)

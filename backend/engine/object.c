@@ -174,6 +174,14 @@ uint64_t object_mtime(const struct object *o, unsigned aspects)
 	return t;
 }
 
+void object_set_mtime(struct object *o, unsigned aspects, uint64_t t)
+{
+	for (unsigned i = 0; i < ASPECT_BITS; i++) {
+		if (aspects & 1u << i)
+			o->changed_at[i] = t;
+	}
+}
+
 uint64_t object_version(const struct object *o, unsigned aspects)
 {
 	uint64_t v = 0;

@@ -19,6 +19,7 @@ struct job {
 	int (*run)(struct job *job, struct err *err);
 	char *path, *tmp; /* absolute */
 	struct buf data;
+	uint64_t mtime; /* 0: that of the write */
 	struct job_file {
 		char *name, *text;
 	} * files;
@@ -108,6 +109,12 @@ static int run_stage(struct job *job, struct err *err)
 
 static int run_publish(struct job *job, struct err *err)
 {
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+	    {.tv_sec = (time_t)(job->mtime / USEC_PER_SEC),
+		.tv_nsec = (long)(job->mtime % USEC_PER_SEC) * 1000}};
+
+	if (job->mtime)
+		(void)utimensat(AT_FDCWD, job->tmp, times, 0);
 	if (rename(job->tmp, job->path) < 0)
 		return err_errno(err, -errno, "can't replace %s", job->path);
 	return sync_folder(job->path, err);
@@ -131,10 +138,11 @@ void store_stage(struct cluster *c, const char *tmp, const void *data,
 }
 
 void store_publish(struct cluster *c, const char *tmp, const char *path,
-    store_done_fn done, void *userdata)
+    uint64_t mtime, store_done_fn done, void *userdata)
 {
 	struct job *job = job_new(c, path, run_publish, done, userdata);
 
+	job->mtime = mtime;
 	job->tmp = xasprintf("%s/%s", c->state_dir, tmp);
 	job_add(job);
 }

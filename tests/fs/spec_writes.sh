@@ -145,9 +145,13 @@ like "and the node is named" "$(cat images/disk/error)" \
 	'^refused: spec: node node03: disk\.partitions: '
 
 # --- a restart of the daemon ---
+mkdir nodes/new networks/new images/new
 sums=$(cat spec nodes/*/spec networks/*/spec | md5sum)
+times() { stat -c '%n %y' spec {nodes,networks,images}/*/spec nodes/*/disk; }
+times >"$T/times"
 stop_daemon
 # shellcheck disable=SC2119
 cd "$T" && start_daemon && cd "$M" || exit 1
 is "what was written is there after a restart" \
 	"$(cat spec nodes/*/spec networks/*/spec | md5sum)" "$sums"
+is "with its time" "$(times | diff "$T/times" -)" ""

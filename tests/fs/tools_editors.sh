@@ -28,8 +28,12 @@ vim_save() {
 # is yes, and asks.
 vim_answers() {
 	screen_shows 'written|E[0-9]+:|\(y/n\)' || return
-	! screen_has '\(y/n\)' || { keys y && screen_shows 'written|E[0-9]+:'; }
+	! screen_has '\(y/n\)' || {
+		asked=$((asked + 1))
+		keys y && screen_shows 'written|E[0-9]+:'
+	}
 }
+asked=0
 vim_quit() { keys Escape && keys -l ':q!' && keys Enter && screen_end; }
 
 ex_open() {
@@ -124,6 +128,25 @@ sitting() {
 	t "$name, one sitting: all of it is in force" in_force
 }
 
+# Another daemon comes while a document is in an editor: it is not asked about.
+over_death() { # over_death NAME EDITOR
+	local old
+	good_doc
+	"${2}_open" && "${2}_replace" "$FROM" "$TO" || not_ok "$1 does not open"
+	old=$(cat "$R/daemon.pid")
+	kill -KILL "$old"
+	until_true 30 another_daemon "$old"
+	asked=0
+	if ! "${2}_save" >"$T/said"; then
+		not_ok "$1, over the daemon's death: it does not save"
+		note <"$T/said"
+	fi
+	is "$1, over the daemon's death: it has no question" $asked 0
+	"${2}_quit" || not_ok "$1 does not end"
+	t "$1, over the daemon's death: in force" cmp "$T/doc" spec
+}
+another_daemon() { [ "$(cat "$R/daemon.pid")" != "$1" ]; }
+
 # editor NAME EDITOR WRONG CUT: as tool().
 editor() {
 	tool "$1" "$3" "$4" edit "$2"
@@ -133,6 +156,7 @@ editor() {
 # --- nano ---
 editor nano nano 'Error writing spec: Invalid argument' \
 	'Error writing spec: Invalid argument'
+over_death nano nano
 
 # --- vim ---
 vim_says='E512: Close failed|E514: write error|E667: Fsync failed'
@@ -142,6 +166,7 @@ vim_with() { # vim_with NAME OPTIONS
 }
 vim_with "vim without backup" 'nobackup nowritebackup noswapfile'
 vim_with "vim as it comes" 'swapfile directory=. updatecount=1'
+over_death vim vim
 LEFT='spec~'
 for way in yes no auto; do
 	UNDONE=
@@ -164,6 +189,7 @@ emacs_says='Invalid argument'
 echo "(setq make-backup-files nil)" >"$T/emacs.el"
 LEFT='*spec[#~]' # a backup, and what was not saved at the end
 editor "emacs without backup" emacs "$emacs_says" "$emacs_says"
+over_death emacs emacs
 # Below /tmp it makes none by itself.
 for way in nil t; do
 	echo "(setq backup-enable-predicate 'identity
