@@ -18,8 +18,7 @@
 
 #define SCAN_BATCH 64 /* objects a round of the loop */
 
-/* false: the kernel does not know the inode (any more). */
-static bool drop_attributes(struct session *s, uint64_t number)
+bool notify_known(struct session *s, uint64_t number)
 {
 	return fuse_lowlevel_notify_inval_inode(s->fuse, number, -1, 0) !=
 	       -ENOENT;
@@ -40,7 +39,7 @@ static bool directory_known(
 	if (f->place == PLACE_ROOT)
 		return true;
 	i = inode_find(s->inodes, inode_number(dir, o));
-	if (i && i->lookups && !drop_attributes(s, i->number))
+	if (i && i->lookups && !notify_known(s, i->number))
 		i->lookups = 0;
 	return i && i->lookups;
 }
@@ -52,7 +51,7 @@ static struct inode *concerned(
 	uint64_t number = inode_number(f, o);
 	struct inode *i = inode_find(s->inodes, number);
 
-	if (i && i->lookups && s->mounted && !drop_attributes(s, number))
+	if (i && i->lookups && s->mounted && !notify_known(s, number))
 		i->lookups = 0;
 	if (!s->mounted || !watchable(f))
 		return i;
@@ -193,7 +192,7 @@ static void scan_object(struct session *s, const struct object *o)
 		if (file_owner(&files[i]) != object_kind(o))
 			continue;
 		number = inode_number(&files[i], o);
-		if (drop_attributes(s, number))
+		if (notify_known(s, number))
 			inode_get(s->inodes, number)->lookups +=
 			    LOOKUPS_UNKNOWN;
 		concerned(s, &files[i], o);

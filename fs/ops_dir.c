@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <unistd.h>
 #include "fs/memory.h"
+#include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/scratch.h"
 #include "fs/slots.h"
@@ -188,7 +189,7 @@ static void made(int code, const struct err *err, void *userdata)
 	struct session *s = q->session;
 	const struct file *each = file_each(q->file->leads);
 	struct named n = {.file = each};
-	struct inode *i;
+	uint64_t number;
 
 	/* It was made before the earlier daemon could answer. */
 	if (code == -EEXIST && q->again)
@@ -202,9 +203,9 @@ static void made(int code, const struct err *err, void *userdata)
 	}
 	/* Somebody is still in a removed directory of this number: the kernel
 	 * must not mix them up. */
-	i = inode_find(s->inodes, inode_number(each, n.object));
-	if (i && i->lookups && !q->again)
-		memory_generation_next(s->memory, i->number);
+	number = inode_number(each, n.object);
+	if (notify_known(s, number))
+		memory_generation_next(s->memory, number);
 	ops_reply_entry(request_done(q), &n);
 }
 

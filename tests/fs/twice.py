@@ -84,6 +84,25 @@ check("rmdir", twice(RMDIR, os.rmdir, f"{M}/nodes/made"), None)
 check("of what is not: still ENOENT", told(os.rmdir, f"{M}/nodes/made"),
       "ENOENT")
 
+# A number that is used again while somebody is in the directory that had it.
+for way in "by the next daemon", "twice", "by the same":
+    os.mkdir(f"{M}/nodes/old")
+    inside = os.open(f"{M}/nodes/old", os.O_RDONLY | os.O_DIRECTORY)
+    number = os.fstat(inside).st_ino
+    os.rmdir(f"{M}/nodes/old")
+    if way == "twice":
+        check("mkdir", twice(MKDIR, os.mkdir, f"{M}/nodes/made"), None)
+    else:
+        if way == "by the next daemon":
+            kill_daemon()
+        os.mkdir(f"{M}/nodes/made")
+    check(f"mkdir, {way}: the number is used again",
+          os.stat(f"{M}/nodes/made").st_ino, number)
+    check(f"mkdir, {way}: what is in it is there",
+          told(read, f"{M}/nodes/made/state"), "down\n")
+    os.close(inside)
+    os.rmdir(f"{M}/nodes/made")
+
 # --- content ---
 fd = os.open("t", EXCL | os.O_APPEND)
 os.write(fd, b"one ")
