@@ -879,6 +879,49 @@ static void a_required_one_is_waited_for(void)
 	ENSURE(SETUP_SERVICES, &s, -EIO);
 }
 
+/* What systemd.unit(5) allows and asks for no escaping. */
+static void instances_are_services(void)
+{
+	struct setup_file files[] = {
+	    UNIT("job@", "[Service]\n[Install]\nWantedBy=a.target\n"),
+	    UNIT("job@1:x.y", "[Service]\n"),
+	};
+	struct setup_service service = {.name = "job@1:x.y"};
+	struct setup_slice s = {.guest = session,
+	    .root = "/mnt",
+	    .systemd = true,
+	    .files = files,
+	    .n_files = 1,
+	    .services = &service,
+	    .n_services = 1};
+	char target[256] = "";
+
+	NEED_GUEST();
+	ENSURE(SETUP_FILES, &s, 0);
+	ENSURE(SETUP_SERVICES, &s, 0);
+	CHECK_STR(items(), "");
+	_cleanup_free_ char *link = in_guest(
+	    "/mnt/etc/systemd/system/a.target.wants/job@1:x.y.service");
+	CHECK(readlink(link, target, sizeof(target) - 1) > 0);
+	CHECK_STR(target, "/etc/systemd/system/job@.service");
+	s.root = "";
+	s.n_files = 2;
+	ENSURE(SETUP_FILES, &s, 0);
+	ENSURE(SETUP_SERVICES, &s, 0);
+	CHECK_STR(text_of("/sysd/started"), "job@1:x.y.service\n");
+	/* It starts again with its template. */
+	files[0].data = "[Service]\nnew\n";
+	files[0].len = strlen(files[0].data);
+	ENSURE(SETUP_FILES, &s, 0);
+	CHECK_STR(items(), "services.job@1:x.y: not started by rackfs\n");
+	ENSURE(SETUP_SERVICES, &s, 0);
+	CHECK_INT(count(text_of("/sysd/started"), "job@1:x.y"), 2);
+	s.n_services = 0;
+	ENSURE(SETUP_SERVICES, &s, 0);
+	CHECK_STR(text_of("/sysd/job@1:x.y.service.active"), "inactive\n");
+	CHECK_STR(items(), "");
+}
+
 static void services_below_another_root(void)
 {
 	struct setup_file files[] = {
@@ -962,6 +1005,8 @@ static void bad_slices_are_refused(void)
 	s = (struct setup_slice){
 	    .guest = session, .services = &service, .n_services = 1};
 	CHECK_INT(observe(&s), -EINVAL);
+	service.name = ".web";
+	CHECK_INT(observe(&s), -EINVAL);
 }
 
 static const struct test_case cases[] = {
@@ -980,6 +1025,7 @@ static const struct test_case cases[] = {
     CASE(services_start_and_start_again),
     CASE(services_that_fail),
     CASE(a_required_one_is_waited_for),
+    CASE(instances_are_services),
     CASE(services_below_another_root),
     CASE(many_files_in_few_round_trips),
     CASE(bad_slices_are_refused),

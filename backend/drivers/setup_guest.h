@@ -35,6 +35,7 @@
 #define SETUP_BATCH     100 /* files looked at by one program */
 #define SETUP_OUT       (8 * MIB) /* of an answer */
 #define SETUP_FILES_MAX 4096
+#define SETUP_NAME_MAX  200 /* of a service */
 
 struct wanted_file {
 	struct setup_file f; /* owned copies */

@@ -159,10 +159,13 @@ static void put_owners(const struct setup *s, bool group, struct buf *b)
 
 /* As systemctl enable does it, for a system that does not run. */
 const char setup_unit_functions[] =
-    "unit() { # NAME: u is its file\n"
-    "	for u in etc run usr/local/lib lib usr/lib; do\n"
-    "		u=$r/$u/systemd/system/$1.service\n"
-    "		[ ! -f \"$u\" ] || return 0\n"
+    "unit() { # NAME: u is its file, or that of its template\n"
+    "	for v in \"$1\" \"${1%%@*}@\"; do\n"
+    "		for u in etc run usr/local/lib lib usr/lib; do\n"
+    "			u=$r/$u/systemd/system/$v.service\n"
+    "			[ ! -f \"$u\" ] || return 0\n"
+    "		done\n"
+    "		case $1 in *@*) ;; *) return 1 ;; esac\n"
     "	done\n"
     "	return 1\n"
     "}\n"

@@ -117,14 +117,16 @@ static int take_file(
 	return 0;
 }
 
-/* It becomes part of a path, and of a program. */
+/* It becomes part of a path, and of a program.  As specs have names of units:
+ * none of these letters means anything to a shell. */
 bool setup_is_name(const char *name)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
-				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "-_.@:";
 
-	return *name && !name[strspn(name, plain)] &&
-	       strlen(name) <= NAME_MAX_LABEL;
+	return *name && !strchr(".-@", *name) && !name[strspn(name, plain)] &&
+	       strlen(name) <= SETUP_NAME_MAX;
 }
 
 static int check_name(const char *what, const char *name, struct err *err)
@@ -300,21 +302,28 @@ bool setup_is_unit(const char *path)
 	return strstr(path, "/systemd/system/") != NULL;
 }
 
+/* The unit of that name (the first `len` bytes), or what is dropped into its
+ * <name>.service.d. */
+static bool is_of_unit(const char *path, const char *name, size_t len)
+{
+	_cleanup_free_ char *unit =
+	    xasprintf("/systemd/system/%.*s.service", (int)len, name);
+	const char *at = strstr(path, unit);
+
+	at = at ? at + strlen(unit) : NULL;
+	return at && (!*at || strncmp(at, ".d/", 3) == 0);
+}
+
 bool setup_service_uses(const struct setup *s, size_t service, size_t file)
 {
 	const struct setup_service *v = &s->services[service].s;
 	const char *path = s->files[file].f.path;
-	const char *name = strrchr(path, '/') + 1;
-	size_t len = strlen(v->name);
+	const char *at = strchr(v->name, '@');
 
-	/* Its unit, and what is dropped into <name>.service.d. */
-	if (setup_is_unit(path)) {
-		_cleanup_free_ char *dir = xasprintf("/%s.service.d/", v->name);
-
-		if (strstr(path, dir) || (strncmp(name, v->name, len) == 0 &&
-					     STREQ(name + len, ".service")))
-			return true;
-	}
+	/* An instance is of its template as well. */
+	if (is_of_unit(path, v->name, strlen(v->name)) ||
+	    (at && is_of_unit(path, v->name, (size_t)(at + 1 - v->name))))
+		return true;
 	/* A file, or the folder that it is in. */
 	for (char **u = (char **)v->uses; u && *u; u++) {
 		size_t n = strlen(*u);
