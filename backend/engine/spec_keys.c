@@ -516,7 +516,7 @@ static const struct spec_key check_keys[] = {
 	{"http", T_TEXT, .field = FIELD(check_spec, http),
 	 .check = check_line, .min = 1, .max = 2048,
 	 .limits = "http:// and a node or an address",
-	 .example = "\"http://node02/\"", .help = "Passes with a 2xx answer."},
+	 .example = "\"http://node02/\"", .help = "Passes with a 2xx or 3xx answer."},
 	{"every", T_USEC, .field = FIELD(check_spec, every),
 	 .min = USEC_PER_SEC, .max = DAY,
 	 .fallback = "\"10s\"", .example = "\"10s\"", .help = "How often it runs."},
