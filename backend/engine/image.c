@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include "engine/engine.h"
-#include "log.h"
 
 struct image *node_image(const struct node *n)
 {
