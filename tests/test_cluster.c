@@ -653,6 +653,17 @@ static void nodes_in_order(void)
 	open_cluster();
 	settle(cluster_root(cluster));
 	CHECK_INT(node_state(node("b")), STATE_UP);
+	/* Who came after it is gone, and is in nobody's way. */
+	CHECK_INT(verb(cluster_root(cluster), VERB_DOWN), 0);
+	settle(cluster_root(cluster));
+	CHECK_INT(take_away(OBJECT_NODE, "a"), -EBUSY);
+	CHECK_INT(take_away(OBJECT_NODE, "b"), 0);
+	CHECK_INT(verb(node("a"), VERB_UP), 0);
+	settle(node("a"));
+	CHECK_INT(node_state(node("a")), STATE_UP);
+	CHECK_INT(verb(node("a"), VERB_DOWN), 0);
+	settle(node("a"));
+	CHECK_INT(take_away(OBJECT_NODE, "a"), 0);
 	end();
 }
 

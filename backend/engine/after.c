@@ -14,13 +14,46 @@ static struct node *find_node(const struct node *n, const char *name)
 	return o ? as_node(o) : NULL;
 }
 
-static bool names(const struct node *n, const struct node *other)
+/* --- who comes after a node: found again when that may have changed --- */
+
+static void follow(struct node *n, struct node *follower)
 {
-	for (size_t i = 0; n->spec && n->spec->after && n->spec->after[i]; i++)
-		if (STREQ(n->spec->after[i], other->o.name))
-			return true;
-	return false;
+	size_t count = n->n_followers;
+
+	if (count && n->followers[count - 1] == follower)
+		return; /* it is named twice */
+	if ((count & (count - 1)) == 0)
+		n->followers = xrealloc(n->followers,
+		    MAX(2 * count, (size_t)1) * sizeof(struct node *));
+	n->followers[n->n_followers++] = follower;
 }
+
+static void learn(struct cluster *c)
+{
+	if (c->followers_known)
+		return;
+	EACH_OBJECT (o, c, OBJECT_NODE)
+		as_node(o)->n_followers = 0;
+	EACH_OBJECT (o, c, OBJECT_NODE) {
+		struct node *n = as_node(o);
+
+		for (size_t i = 0;
+		     n->spec && n->spec->after && n->spec->after[i]; i++) {
+			struct node *other = find_node(n, n->spec->after[i]);
+
+			if (other && other != n)
+				follow(other, n);
+		}
+	}
+	c->followers_known = true;
+}
+
+void after_forget(struct cluster *c)
+{
+	c->followers_known = false;
+}
+
+/* --- a spec --- */
 
 /* What nodes come after, while documents are on their way: that of `n` is
  * `spec`, those of others are in `specs` by number, unless that is NULL. */
@@ -97,6 +130,8 @@ int after_check(struct node *n, const struct node_spec *spec,
 	return r;
 }
 
+/* --- a node --- */
+
 static bool is_up(const struct node *n)
 {
 	return n->plan.state == STATE_UP;
@@ -128,11 +163,11 @@ void after_observe(struct node *n, struct plan_observed *ret)
 	if (!c->n_after || n->meta.power == POWER_UP ||
 	    n->machine_look.state != MACHINE_RUNNING)
 		return;
-	EACH_OBJECT (o, c, OBJECT_NODE) {
-		const struct node *other = as_node(o);
+	learn(c);
+	for (size_t i = 0; i < n->n_followers; i++) {
+		const struct node *other = n->followers[i];
 
-		if (other != n && names(other, n) &&
-		    other->meta.power != POWER_UP && !other->tried.failed &&
+		if (other->meta.power != POWER_UP && !other->tried.failed &&
 		    other->machine_look.state == MACHINE_RUNNING)
 			ret->after_running = other->o.name;
 	}
@@ -144,16 +179,20 @@ void after_changed(struct node *n)
 
 	if (!c->n_after || c->loading)
 		return;
-	EACH_OBJECT (o, c, OBJECT_NODE) {
-		struct node *other = as_node(o);
+	learn(c);
+	for (size_t i = 0; i < n->n_followers; i++) {
+		struct node *other = n->followers[i];
 
-		if (other == n || !other->spec)
-			continue;
-		if (names(other, n) && other->tried.failed &&
-		    other->tried.failed_after && !n->tried.failed)
+		if (other->tried.failed && other->tried.failed_after &&
+		    !n->tried.failed)
 			history_clear_failure(other);
-		if (names(other, n) || names(n, other))
-			mark_dirty(o);
+		mark_dirty(&other->o);
+	}
+	for (size_t i = 0; n->spec->after && n->spec->after[i]; i++) {
+		struct node *other = find_node(n, n->spec->after[i]);
+
+		if (other)
+			mark_dirty(&other->o);
 	}
 }
 
@@ -161,11 +200,9 @@ bool after_named(const struct node *n, const char **ret_by)
 {
 	if (!n->o.c->n_after)
 		return false;
-	EACH_OBJECT (o, n->o.c, OBJECT_NODE) {
-		if (as_node(o) == n || !names(as_node(o), n))
-			continue;
-		*ret_by = o->name;
-		return true;
-	}
-	return false;
+	learn(n->o.c);
+	if (!n->n_followers)
+		return false;
+	*ret_by = n->followers[0]->o.name;
+	return true;
 }

@@ -106,7 +106,7 @@ static int check_node(struct parsed *p, const char *text, struct err *err)
 static void force_node(struct node *n, struct parsed *p)
 {
 	_cleanup_strv_ char **old = TAKE_PTR(n->claims);
-	bool named = n->spec != NULL;
+	bool named = n->spec != NULL, after = named && n->spec->after;
 
 	if (named)
 		node_set_users(n, false);
@@ -114,11 +114,13 @@ static void force_node(struct node *n, struct parsed *p)
 		node_close(n);
 	n->claims = TAKE_PTR(p->claims);
 	claims_drop(n, old, n->claims);
-	n->o.c->n_after -= named && n->spec->after != NULL;
+	n->o.c->n_after -= after;
 	node_spec_free(n->spec);
 	n->spec = TAKE_PTR(p->spec.node);
 	n->coming = NULL;
 	n->o.c->n_after += n->spec->after != NULL;
+	if (!named || after || n->spec->after)
+		after_forget(n->o.c);
 	memcpy(n->nics, p->nics, sizeof(n->nics));
 	n->n_nics = p->n_nics;
 	n->ssh_port = p->port;

@@ -272,6 +272,7 @@ static void removed(int code, const struct err *err, void *userdata)
 			c->options.vanishing(o, c->options.userdata);
 		close_object(o);
 		object_withdraw(o);
+		after_forget(c);
 		remove_tree(AT_FDCWD, run);
 		names_changed(c);
 		touch(&c->o, ASPECT_STATUS | ASPECT_SETTLED | ASPECT_OBSERVED |
@@ -329,6 +330,7 @@ static void node_free(struct node *n)
 	free(n->reach);
 	free(n->host_key);
 	free(n->host_key_path);
+	free(n->followers);
 	strv_free(n->claims);
 	strv_free(n->restart_required);
 	strv_free(n->wipe_required);

@@ -136,6 +136,9 @@ struct node {
 	size_t n_nics;
 	uint16_t ssh_port;
 	char **claims;
+	/* Nodes that come after it, by number; after.c. */
+	struct node **followers;
+	size_t n_followers;
 	char *host_key;      /* public, once it was read */
 	char *host_key_path; /* ... from there */
 	/* Verbs that are on their way to the disk. */
@@ -304,6 +307,7 @@ struct cluster {
 	void *claims;                /* tsearch(3) */
 	size_t in_state[NODE_STATES], unsettled;
 	size_t n_after; /* nodes whose spec names others in `after` */
+	bool followers_known;
 	struct loop_source *tell, *work, *observe_timer, *names_work;
 	struct object *changed_first, **changed_last;
 	struct object *dirty_first, **dirty_last;
@@ -414,6 +418,8 @@ struct plan_observed;
 void after_observe(struct node *n, struct plan_observed *ret);
 /* Who waited for n is looked at again. */
 void after_changed(struct node *n);
+/* Nodes came or went, or their `after` changed. */
+void after_forget(struct cluster *c);
 bool after_named(const struct node *n, const char **ret_by);
 /* The first node before n that has failed, or NULL. */
 struct node *after_failed(struct node *n);

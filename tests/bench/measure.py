@@ -127,6 +127,11 @@ def many():
     took("mkdir of all", make)
     took("up, and wait for all", up)
     memory()
+    # One that comes after another is no reason to look at all of them.
+    write("state", "down\n")
+    read("wait/all")
+    write(f"nodes/n{N:05}/spec", '{"after":["n00001"]}\n')
+    took("up, one after another", up)
 
 
 def look():
