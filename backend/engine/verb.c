@@ -103,9 +103,9 @@ static void forget_failures(struct node *n)
  * off, or that is under way. */
 static bool goes_down(const struct node *n)
 {
-	return running(n) && (n->tried.asked == n->machine_look.launch ||
-				 n->doing == STEP_POWEROFF ||
-				 n->doing == STEP_KILL);
+	return running(n) &&
+	       (n->tried.asked == n->machine_look.launch ||
+		   n->doing == STEP_POWEROFF || n->doing == STEP_KILL);
 }
 
 static void in_force(struct node *n, enum verb verb, uint64_t launch)
