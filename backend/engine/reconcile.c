@@ -239,7 +239,10 @@ static void observe_all(void *userdata)
 	EACH_OBJECT (o, c, OBJECT_NODE) {
 		struct node *n = as_node(o);
 
-		if (n->plan.state != STATE_UP || !n->plan.settled)
+		/* A look that is under way is not begun anew: it would never
+		 * come to its end where it takes longer than this. */
+		if (n->plan.state != STATE_UP || !n->plan.settled ||
+		    n->periodic)
 			continue;
 		if (!n->driver->virtual) {
 			/* It is looked at, and put right. */

@@ -77,11 +77,15 @@ patch "$spec" '{"services":{"helper":{"unit":
 "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"}}}'
 settles node01 up "one more service"
 patch "$M/spec" '{"observe_every":"2s","on_drift":"report"}'
-on node01 "systemctl stop helper; echo >>/etc/systemd/system/server.service"
+# A look that takes longer than that comes to its end.
+on node01 "printf '#!/bin/sh\nsleep 3\nexec /usr/bin/stat \"\$@\"\n' \
+	>/usr/local/bin/stat; chmod 755 /usr/local/bin/stat
+	systemctl stop helper; echo >>/etc/systemd/system/server.service"
 eventually "a service that somebody stopped is seen" 60 \
 	grep -qE '^node01 +services\.helper +20.*Z +' "$M/drift"
 eventually "a file that somebody changed too" 60 \
 	grep -qE '^node01 +services\.server\.unit +20.*Z +' "$M/drift"
+on node01 rm /usr/local/bin/stat
 like "plan says what would be done" "$(cat "$M/plan")" \
 	'^node01 +drift +services\.helper: .*on_drift is report'
 kill_daemon
