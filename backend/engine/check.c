@@ -489,8 +489,12 @@ void document_force(struct object *o, struct parsed *p, char *text, size_t len)
 	document_done(p);
 	if (o->c->loading)
 		return;
-	touch(o, ASPECT_SPEC | ASPECT_OBSERVED | ASPECT_SETTLED |
-		     (o->kind == OBJECT_NODE ? ASPECT_DISK : 0));
+	/* A node whose defaults have changed has the same document. */
+	if (changed)
+		touch(o, ASPECT_SPEC | ASPECT_DISK);
+	touch(o, ASPECT_OBSERVED | ASPECT_SETTLED |
+		     (o->kind == OBJECT_NODE ? ASPECT_PROGRESS : 0) |
+		     (o->kind == OBJECT_IMAGE ? 0 : ASPECT_LINKS));
 	if (changed && named)
 		event(o, "spec", NULL, NULL, "spec", NULL);
 	mark_dirty(o);

@@ -37,6 +37,7 @@ struct object *object_new(
 struct making {
 	struct object *o;
 	struct parsed *parsed;
+	uint64_t time; /* of its files */
 	cluster_reply_fn reply;
 	void *userdata;
 };
@@ -54,6 +55,7 @@ static void made(int code, const struct err *err, void *userdata)
 	} else {
 		object_show(o);
 		document_force(o, m->parsed, xstrdup("{}\n"), 3);
+		object_set_mtime(o, ASPECT_SPEC | ASPECT_DISK, m->time);
 		if (o->kind == OBJECT_NETWORK)
 			network_open(as_network(o));
 		if (o->kind == OBJECT_NODE)
@@ -156,7 +158,7 @@ static int make(struct cluster *c, enum object_kind kind, const char *name,
 	}
 	object_reserve(o);
 	m = xcalloc(1, sizeof(*m));
-	*m = (struct making){o, parsed, reply, userdata};
+	*m = (struct making){o, parsed, now_real(), reply, userdata};
 	if (kind == OBJECT_NODE) {
 		node_meta_text(as_node(o), &meta);
 	} else {
@@ -165,7 +167,7 @@ static int make(struct cluster *c, enum object_kind kind, const char *name,
 	}
 	files[1].data = buf_str(&meta);
 	path = xasprintf("%s/%s", kind_folder(kind), name);
-	store_make(c, path, files, 2, made, m);
+	store_make(c, path, files, 2, m->time, made, m);
 	return 0;
 }
 

@@ -197,7 +197,8 @@ static void published(int code, const struct err *err, void *userdata)
 		size_t len = strlen(d->text);
 
 		document_force(o, TAKE_PTR(d->parsed), TAKE_PTR(d->text), len);
-		/* As the next daemon will read it. */
+		/* Of the same text as well; as the next daemon will read it. */
+		touch(o, ASPECT_SPEC | ASPECT_DISK);
 		object_set_mtime(o, ASPECT_SPEC | ASPECT_DISK, d->time);
 	}
 	commit_end(d, code, err);

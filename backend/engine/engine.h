@@ -548,8 +548,8 @@ struct store_file {
 	const char *name, *data;
 };
 void store_make(struct cluster *c, const char *path,
-    const struct store_file *files, size_t n, store_done_fn done,
-    void *userdata);
+    const struct store_file *files, size_t n, uint64_t mtime,
+    store_done_fn done, void *userdata);
 /* At start, before the loop runs. */
 int store_make_now(struct cluster *c, const char *path,
     const struct store_file *files, size_t n, struct err *err);

@@ -107,14 +107,19 @@ static int run_stage(struct job *job, struct err *err)
 	return write_synced(job->tmp, buf_str(&job->data), job->data.len, err);
 }
 
-static int run_publish(struct job *job, struct err *err)
+static void set_mtime(const char *path, uint64_t mtime)
 {
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
-	    {.tv_sec = (time_t)(job->mtime / USEC_PER_SEC),
-		.tv_nsec = (long)(job->mtime % USEC_PER_SEC) * 1000}};
+	    {.tv_sec = (time_t)(mtime / USEC_PER_SEC),
+		.tv_nsec = (long)(mtime % USEC_PER_SEC) * 1000}};
 
-	if (job->mtime)
-		(void)utimensat(AT_FDCWD, job->tmp, times, 0);
+	if (mtime)
+		(void)utimensat(AT_FDCWD, path, times, 0);
+}
+
+static int run_publish(struct job *job, struct err *err)
+{
+	set_mtime(job->tmp, job->mtime);
 	if (rename(job->tmp, job->path) < 0)
 		return err_errno(err, -errno, "can't replace %s", job->path);
 	return sync_folder(job->path, err);
@@ -255,6 +260,7 @@ static int run_make(struct job *job, struct err *err)
 		_cleanup_free_ char *path = xasprintf("%s/%s", tmp, f->name);
 
 		r = write_synced(path, f->text, strlen(f->text), err);
+		set_mtime(path, job->mtime);
 	}
 	if (r == 0)
 		r = sync_folder(inside, err);
@@ -269,11 +275,12 @@ static int run_make(struct job *job, struct err *err)
 }
 
 void store_make(struct cluster *c, const char *path,
-    const struct store_file *files, size_t n, store_done_fn done,
-    void *userdata)
+    const struct store_file *files, size_t n, uint64_t mtime,
+    store_done_fn done, void *userdata)
 {
 	struct job *job = job_new(c, path, run_make, done, userdata);
 
+	job->mtime = mtime;
 	job_files(job, files, n);
 	job_add(job);
 }
