@@ -177,6 +177,7 @@ struct node {
 	uint64_t handled; /* run whose end was acted on */
 	uint64_t leave;   /* run to be left */
 	bool leave_hard;
+	uint64_t asking; /* run that a request to power off may have reached */
 	char *failed_sentence;
 	char *started_spec; /* effective document of run started_launch */
 	uint64_t applied; /* spec_version that the machine was last made to fit

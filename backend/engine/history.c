@@ -64,6 +64,7 @@ void history_save(struct node *n)
 	json_object_set_new(o, "handled", integer(n->handled));
 	json_object_set_new(o, "leave", integer(n->leave));
 	json_object_set_new(o, "leave_hard", json_boolean(n->leave_hard));
+	json_object_set_new(o, "asking", integer(n->asking));
 	json_object_set_new(o, "restarts", integer(n->tried.restarts));
 	json_object_set_new(o, "retry_at", integer(n->tried.retry_at));
 	json_object_set_new(o, "asked", integer(n->tried.asked));
@@ -147,6 +148,7 @@ void history_load(struct node *n)
 	n->handled = number(o, "handled");
 	n->leave = number(o, "leave");
 	n->leave_hard = json_is_true(json_object_get(o, "leave_hard"));
+	n->asking = number(o, "asking");
 	n->started_launch = number(o, "started");
 	n->started_disk = json_is_true(json_object_get(o, "disk"));
 	n->started_payload = json_is_true(json_object_get(o, "payload"));

@@ -46,7 +46,7 @@ static void count_restart(struct node *n, const char *why)
 void node_handle_end(struct node *n)
 {
 	const struct machine_look *l = &n->machine_look;
-	bool leaving = n->leave == l->launch || n->tried.asked == l->launch;
+	bool leaving = n->leave == l->launch || n->asking == l->launch;
 	const char *why;
 
 	if (l->state != MACHINE_NONE || l->launch == 0 ||

@@ -362,6 +362,9 @@ void step_run(struct node *n)
 		begin_setup(n, n->doing == STEP_SETUP_LOOK);
 		break;
 	case STEP_POWEROFF:
+		/* Noted first: the guest may go, and this daemon before it. */
+		n->asking = n->machine_look.launch;
+		history_save(n);
 		r = run_poweroff(n, &err);
 		break;
 	case STEP_KILL:

@@ -99,13 +99,11 @@ static void forget_failures(struct node *n)
 		network_forget_failure(n->nics[i].network);
 }
 
-/* The run that is on will end whatever is wanted now: it was asked to power
- * off, or that is under way. */
+/* The run that is on may end whatever is wanted now. */
 static bool goes_down(const struct node *n)
 {
 	return running(n) &&
-	       (n->tried.asked == n->machine_look.launch ||
-		   n->doing == STEP_POWEROFF || n->doing == STEP_KILL);
+	       (n->asking == n->machine_look.launch || n->doing == STEP_KILL);
 }
 
 static void in_force(struct node *n, enum verb verb, uint64_t launch)

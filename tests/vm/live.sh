@@ -139,5 +139,10 @@ echo up >nodes/node01/state
 unlike "a machine that was told to go is not up" "$(cat nodes/node01/state)" up
 settles node01 up "wanted up again at once"
 is "it has another run" "$(status node01 .machine.launch)" $((launch + 1))
+echo down >nodes/node01/state
+kill -KILL "$(cat "$R/daemon.pid")"
+echo up >nodes/node01/state
+settles node01 up "and while the daemon dies of it"
+is "it is wanted up" "$(status node01 .power)" up
 echo off >state
 settles all down "all off"
