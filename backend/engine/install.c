@@ -161,10 +161,12 @@ char *node_seed_path(const struct node *n)
 
 /* --- cloud-init --- */
 
+/* Names stand in quotation marks: to YAML a bare `no` or `on` is a boolean.
+ * That of the management NIC is none that a NIC of the spec can have. */
 static void network_config(const struct node *n, struct buf *b)
 {
 	buf_puts(b, "version: 2\nethernets:\n"
-		    "  management:\n"
+		    "  rackfs_management:\n"
 		    "    match: {macaddress: \"" MANAGEMENT_MAC "\"}\n"
 		    "    addresses: [10.0.2.15/24]\n");
 	if (n->spec->internet)
@@ -175,7 +177,7 @@ static void network_config(const struct node *n, struct buf *b)
 		char mac[18], ip[16];
 
 		format_mac(nic->mac, mac);
-		buf_printf(b, "  %s:\n    match: {macaddress: \"%s\"}\n",
+		buf_printf(b, "  \"%s\":\n    match: {macaddress: \"%s\"}\n",
 		    nic->spec->name, mac);
 		/* No boot waits for one that is unplugged. */
 		buf_printf(b, "    optional: true\n    mtu: %u\n",
@@ -213,9 +215,9 @@ static int user_data(struct node *n, struct buf *b, struct err *err)
 	if (r < 0)
 		return r;
 	buf_printf(b,
-	    "#cloud-config\nhostname: %s\nfqdn: %s.%s\n"
+	    "#cloud-config\nhostname: \"%s\"\nfqdn: \"%s.%s\"\n"
 	    "disable_root: false\nssh_pwauth: false\n"
-	    "users:\n  - name: %s\n    lock_passwd: true\n"
+	    "users:\n  - name: \"%s\"\n    lock_passwd: true\n"
 	    "    ssh_authorized_keys:\n      - \"%s\"\n",
 	    n->o.name, n->o.name, c->spec->domain, n->spec->ssh_user,
 	    c->public_key);
@@ -245,8 +247,8 @@ static int seed_texts(struct node *n, struct install_texts *t, struct err *err)
 		buf_done(&user);
 		return r;
 	}
-	buf_printf(&meta, "instance-id: %s-%s\nlocal-hostname: %s\n", n->o.name,
-	    n->meta.disk ? n->meta.disk->uuid : "1", n->o.name);
+	buf_printf(&meta, "instance-id: \"%s-%s\"\nlocal-hostname: \"%s\"\n",
+	    n->o.name, n->meta.disk ? n->meta.disk->uuid : "1", n->o.name);
 	network_config(n, &net);
 	t->seed_path = node_seed_path(n);
 	t->user_data = buf_take(&user);

@@ -68,8 +68,9 @@ static void add_networks(struct node *n, struct setup_list *l)
 		     "LinkLocalAddressing=no\n");
 	if (n->spec->internet)
 		buf_puts(&b, "Gateway=10.0.2.2\n");
-	add_text(l, "nics.management",
-	    "/etc/systemd/network/10-rackfs-management.network", &b)
+	/* Neither is a name that a NIC of the spec can give. */
+	add_text(l, "management",
+	    "/etc/systemd/network/10-rackfs_management.network", &b)
 	    ->apply = NETWORKS_RELOAD;
 	for (size_t i = 0; i < n->n_nics; i++) {
 		const struct nic *nic = &n->nics[i];

@@ -33,7 +33,7 @@ mkdir nodes/node01 nodes/node02
 echo "{\"memory\":\"768M\",\"ssh\":{\"port\":$(free_port)},
 	\"disk\":{\"size\":\"2G\",\"format\":\"raw\"},
 	\"install\":{\"image\":\"cloud\",\"cloud_init\":true},
-	\"nics\":{\"lan\":{},\"spare\":{\"network\":\"lan\",\"address\":null,
+	\"nics\":{\"lan\":{},\"no\":{\"network\":\"lan\",\"address\":null,
 	\"link\":\"down\"}}}" >nodes/node01/spec
 # shellcheck disable=SC2028
 echo "{\"memory\":\"768M\",\"ssh\":{\"port\":$(free_port)},

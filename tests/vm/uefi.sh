@@ -22,6 +22,7 @@ mkdir images/debian nodes/node01
 echo "{\"kind\":\"rootfs\",\"source\":\"$rootfs\"}" >images/debian/spec
 jq -n --argjson port "$(free_port)" '{
 	ssh: {port: $port}, boot: {firmware: "uefi"}, install: {image: "debian"},
+	nics: {management: {network: "lan"}},
 	disk: {size: "1G", partitions: [
 		{name: "ESP", size: "64M", filesystem: "vfat", label: "boot",
 			mount: "/boot", flags: ["esp"]},
@@ -64,6 +65,7 @@ look() { # what there is in the guest
 	# shellcheck disable=SC2016 # the guest's shell expands
 	on node01 '[ ! -d /sys/firmware/efi ] || echo UEFI
 		stat -f -c "root is %T" /; hostname
+		ip -4 -o addr | tr -s " " | cut -d" " -f3,4
 		cd /boot && find . -type f | sort; cat loader/entries/rackfs.conf
 		echo "line $(cat /proc/cmdline)"; cat /root/kept'
 }
@@ -71,6 +73,8 @@ out=$(look 2>/dev/null)
 like "it was booted by UEFI" "$out" '^UEFI$'
 like "from its own disk" "$out" '^root is ext2/ext3$'
 like "as what it is" "$out" '^node01$'
+like "its NIC has its address, whatever its name" "$out" ' 10\.36\.0\.11/24$'
+like "beside the one that rackfs comes by" "$out" ' 10\.0\.2\.15/24$'
 like "by the loader on the removable path" "$out" '^\./EFI/BOOT/BOOTX64\.EFI$'
 line=$(sed -n 's/^options //p' <<<"$out")
 like "its entry names the disk" "$line" 'root=UUID='
