@@ -132,7 +132,8 @@ sitting() {
 over_death() { # over_death NAME EDITOR
 	local old
 	good_doc
-	"${2}_open" && "${2}_replace" "$FROM" "$TO" || not_ok "$1 does not open"
+	"${2}_open" || not_ok "$1 does not open"
+	"${2}_replace" "$FROM" "$TO" || not_ok "$1 does not edit"
 	old=$(cat "$R/daemon.pid")
 	kill -KILL "$old"
 	until_true 30 another_daemon "$old"
