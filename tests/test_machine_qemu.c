@@ -577,6 +577,40 @@ static void no_nic_comes(void)
 	rig_free(&r);
 }
 
+/* QEMU repeats its arguments when it complains. */
+static void args_are_hidden(void)
+{
+	static const char *const rows[][2] = {
+	    {"-fw_cfg name=opt/key,string=HUSH,bad=1: Invalid parameter 'bad'",
+		"-fw_cfg qemu.args[1]: Invalid parameter 'bad'"},
+	    {"Could not open 'HUSH': No such file",
+		"Could not open 'qemu.args[1]': No such file"},
+	    {"HUSHHUSH, opt/key", "qemu.args[2], qemu.args[1]"},
+	    {"-nonsense: invalid option, 1", "-nonsense: invalid option, 1"},
+	    {"-HUSH", "qemu.args[4]"},
+	    {"", ""},
+	};
+	_cleanup_strv_ char **args =
+	    strv_new("-fw_cfg", "name=opt/key,string=HUSH,bad=1", "HUSHHUSH",
+		"-nonsense", "-HUSH", NULL);
+	char dir[] = "/tmp/test_hide.XXXXXX";
+
+	CHECK(mkdtemp(dir) != NULL);
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_buf_ struct buf none = {0};
+	CHECK_INT(qemu_hide_save(fd, NULL), 0);
+	qemu_hide(fd, "HUSH", 4, &none);
+	CHECK_STR(buf_str(&none), "HUSH");
+	CHECK_INT(qemu_hide_save(fd, args), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_buf_ struct buf b = {0};
+
+		qemu_hide(fd, rows[i][0], strlen(rows[i][0]), &b);
+		CHECK_STR(buf_str(&b), rows[i][1]);
+	}
+	CHECK_INT(remove_tree(AT_FDCWD, dir), 0);
+}
+
 static void console_is_bounded(void)
 {
 	struct rig r;
@@ -703,6 +737,7 @@ static const struct test_case cases[] = {
     CASE(forwards_come_and_go),
     CASE(a_nic_comes),
     CASE(no_nic_comes),
+    CASE(args_are_hidden),
     CASE(console_is_bounded),
     CASE(typing_has_a_limit),
     CASE(three_runs_are_kept),

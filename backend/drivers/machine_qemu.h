@@ -177,6 +177,11 @@ enum machine_end qemu_record_end(
 /* QEMU's last words: a line of `stderr` without its program's name. */
 void qemu_record_words(int folder, struct buf *ret);
 
+/* Keeps the words of qemu.args in the folder; NULL: there are none. */
+int qemu_hide_save(int folder, char *const *args);
+/* Appends what QEMU wrote, without the values of those. */
+void qemu_hide(int folder, const char *text, size_t len, struct buf *ret);
+
 /* --- the handle -------------------------------------------------------- */
 
 enum qemu_doing { IDLE, OBSERVING, STARTING, PRESSING, KILLING, APPLYING };

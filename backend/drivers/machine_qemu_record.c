@@ -8,6 +8,7 @@
  *   events.in    that monitor's input, a FIFO that QEMU holds open both ways
  *   stopped      stop() was about to end it
  *   stderr       of QEMU (launch.h)
+ *   hidden       words of qemu.args (machine_qemu_hide.c)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -208,7 +209,9 @@ void qemu_record_words(int folder, struct buf *ret)
 		from += sizeof(QEMU_PROGRAM) + 1;
 		len -= sizeof(QEMU_PROGRAM) + 1;
 	}
-	buf_escaped(ret, s + from, len);
+	_cleanup_buf_ struct buf shown = {0};
+	qemu_hide(folder, s + from, len, &shown);
+	buf_escaped(ret, buf_str(&shown), shown.len);
 }
 
 static bool other_boot(int folder)

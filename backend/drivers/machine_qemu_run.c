@@ -268,6 +268,14 @@ static void on_connect(void *userdata)
 
 /* --- stderr -------------------------------------------------------------- */
 
+static void say_line(struct qemu *q, const char *line, size_t len)
+{
+	_cleanup_buf_ struct buf shown = {0};
+
+	qemu_hide(launch_folder(q->launch), line, len, &shown);
+	qemu_log(q, "qemu: %s", buf_str(&shown));
+}
+
 /* Hands lines of QEMU's stderr on; all: also one without its newline. */
 static void say(struct qemu *q, bool all)
 {
@@ -284,9 +292,9 @@ static void say(struct qemu *q, bool all)
 		size_t at = 0, len;
 		for (; (len = strcspn(data + at, "\n")), data[at + len];
 		     at += len + 1)
-			qemu_log(q, "qemu: %.*s", (int)len, data + at);
+			say_line(q, data + at, len);
 		if (len > 0 && (all || len == SAID_PIECE)) {
-			qemu_log(q, "qemu: %s", data + at);
+			say_line(q, data + at, len);
 			at += len;
 		}
 		if (at == 0)

@@ -66,7 +66,9 @@ static int prepare(int folder, void *userdata, struct err *err)
 		r = qemu_uefi_prepare(folder, err);
 	if (r < 0)
 		return r;
-	r = qemu_record_save(folder, &q->record);
+	r = qemu_hide_save(folder, q->slice->extra_args);
+	if (r == 0)
+		r = qemu_record_save(folder, &q->record);
 	return r < 0 ? err_errno(err, r, "the launch folder's `run`") : 0;
 }
 

@@ -76,6 +76,11 @@ fi
 echo '{"qemu":{"args":["-nonsense"]}}' >$node/spec
 fails_with "QEMU that ends at once" machine "nonsense"
 like "... its words are in the log" "$(cat $node/log)" '-nonsense'
+echo '{"qemu":{"args":["-fw_cfg","name=opt/x,string=HUSH,bad=1"]}}' >$node/spec
+fails_with "QEMU that repeats what it was told" machine \
+	"-fw_cfg qemu.args\\[1\\]: .*bad"
+unlike "... which stays a secret" \
+	"$(cat $node/{error,log,progress,status.json} events status plan)" HUSH
 
 # --- a guest that never answers ---
 # It has no console marker and no SSH: an initrd whose init sleeps.
