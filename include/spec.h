@@ -301,6 +301,9 @@ void cluster_spec_free(struct cluster_spec *s);
  * (keys in the order of the table). */
 int spec_effective(enum spec_kind kind, const char *defaults, const char *text,
     struct buf *ret, struct err *err);
+/* The same for people: relative host paths begin at cwd. */
+int spec_shown_at(const char *cwd, enum spec_kind kind, const char *defaults,
+    const char *text, struct buf *ret, struct err *err);
 
 /* What a change of a key of a node spec asks for (column of the table). */
 enum spec_effect { EFFECT_LIVE, EFFECT_RESTART, EFFECT_WIPE };

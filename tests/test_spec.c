@@ -1007,6 +1007,35 @@ static void effective_documents_are_complete(void)
 	    "\"rackfs\"}"));
 }
 
+static void host_paths_are_shown_absolute(void)
+{
+	_cleanup_buf_ struct buf b = {0}, image = {0}, same = {0};
+
+	CHECK_INT(spec_shown_at("/home/me", SPEC_NODE,
+		      "{\"files\":{\"/b\":{\"source\":\"d\"}}}",
+		      "{\"files\":{\"/a\":{\"source\":\"/x\"},\"/e\":{"
+		      "\"source\":\"sub/f\"}},\"disk\":{\"size\":\"64M\","
+		      "\"partitions\":[{\"size\":\"100%\"}]}}",
+		      &b, NULL),
+	    0);
+	CHECK(strstr(b.data, "\"source\": \"/x\"") != NULL);
+	CHECK(strstr(b.data, "\"source\": \"/home/me/sub/f\"") != NULL);
+	CHECK(strstr(b.data, "\"source\": \"/home/me/d\"") != NULL);
+	CHECK_INT(spec_shown_at("/home/me", SPEC_IMAGE, NULL,
+		      "{\"kind\":\"netboot\",\"kernel\":\"k\","
+		      "\"initrd\":\"i\"}",
+		      &image, NULL),
+	    0);
+	CHECK(strstr(image.data, "\"kernel\": \"/home/me/k\"") != NULL);
+	CHECK(strstr(image.data, "\"initrd\": \"/home/me/i\"") != NULL);
+	CHECK_INT(spec_effective(SPEC_IMAGE, NULL,
+		      "{\"kind\":\"netboot\",\"kernel\":\"k\","
+		      "\"initrd\":\"i\"}",
+		      &same, NULL),
+	    0);
+	CHECK(strstr(same.data, "\"kernel\": \"k\"") != NULL);
+}
+
 static void secrets_are_digests(void)
 {
 	_cleanup_buf_ struct buf b = {0};
@@ -1178,6 +1207,7 @@ static const struct test_case cases[] = {
     CASE(the_other_kinds_arrive),
     CASE(defaults_lie_under_every_node),
     CASE(effective_documents_are_complete),
+    CASE(host_paths_are_shown_absolute),
     CASE(secrets_are_digests),
     CASE(differences_know_what_they_ask_for),
     CASE(small_values_read_and_write),

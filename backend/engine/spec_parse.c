@@ -246,8 +246,41 @@ static void drop_unused(enum spec_kind kind, const json_t *doc, json_t *out)
 		json_object_del(out, "fake");
 }
 
+/* Host paths begin at cwd. */
+static void make_absolute(
+    const struct spec_sub *sub, json_t *doc, const char *cwd)
+{
+	for (size_t i = 0; i < sub->n; i++) {
+		const struct spec_key *key = &sub->keys[i];
+		json_t *v = json_object_get(doc, key->name), *entry;
+		const char *s = json_string_value(v), *name;
+		size_t at;
+
+		if (s && *s != '/' && key->check == check_path) {
+			_cleanup_free_ char *path = xasprintf("%s/%s", cwd, s);
+			json_object_set_new(doc, key->name, json_string(path));
+		} else if (key->type == T_OBJECT) {
+			make_absolute(key->sub, v, cwd);
+		} else if (key->type == T_NODE) {
+			make_absolute(spec_keys(SPEC_NODE), v, cwd);
+		} else if (key->type == T_MAP) {
+			json_object_foreach (v, name, entry)
+				make_absolute(key->sub, entry, cwd);
+		} else if (key->type == T_LIST) {
+			json_array_foreach (v, at, entry)
+				make_absolute(key->sub, entry, cwd);
+		}
+	}
+}
+
 int spec_effective(enum spec_kind kind, const char *defaults, const char *text,
     struct buf *ret, struct err *err)
+{
+	return spec_shown_at(NULL, kind, defaults, text, ret, err);
+}
+
+int spec_shown_at(const char *cwd, enum spec_kind kind, const char *defaults,
+    const char *text, struct buf *ret, struct err *err)
 {
 	union {
 		struct node_spec node;
@@ -266,6 +299,8 @@ int spec_effective(enum spec_kind kind, const char *defaults, const char *text,
 	r = parse(kind, defaults, doc, &s, out, err);
 	if (r == 0) {
 		drop_unused(kind, doc, out);
+		if (cwd)
+			make_absolute(spec_keys(kind), out, cwd);
 		spec_dump(out, ret);
 	}
 	spec_free_fields(spec_keys(kind), &s);

@@ -16,7 +16,7 @@ static const char *effective(struct object *o, enum spec_kind kind)
 	struct cluster *c = o->c;
 
 	buf_clear(&c->effective);
-	if (spec_effective(kind, kind == SPEC_NODE ? c->defaults : NULL,
+	if (spec_shown_at(c->cwd, kind, kind == SPEC_NODE ? c->defaults : NULL,
 		o->spec_text, &c->effective, NULL) < 0)
 		buf_puts(&c->effective, "{}");
 	return buf_str(&c->effective);

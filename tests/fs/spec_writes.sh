@@ -14,6 +14,10 @@ t "a document is taken" cp "$T/doc" spec
 t "and read back byte for byte" cmp "$T/doc" spec
 is "defaults are in status.json" "$(json status.json .spec.boot.image)" netboot
 is "st_size is true" "$(stat -c %s spec)" "$(wc -c <"$T/doc")"
+echo '{"files":{"/etc/x":{"source":"sub/x"}}}' >spec
+is "host paths are absolute in status.json" \
+	"$(json status.json '.spec.files[].source')" "$(cat "$S/cwd")/sub/x"
+is "and in spec as they were written" "$(json spec '.files[].source')" sub/x
 for size in 1 7 4096; do
 	refused "pieces of $size bytes" OK pieces $size spec <"$T/doc"
 	t "arrive whole" cmp "$T/doc" spec
