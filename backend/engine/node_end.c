@@ -62,7 +62,7 @@ void node_handle_end(struct node *n)
 	    &n->o, "run %llu ended: %s", (unsigned long long)l->launch, why);
 	forget_guest(n);
 	n->disconnected = 0;
-	if (n->meta.power == POWER_UP && !leaving && !n->tried.failed) {
+	if (n->meta.power == POWER_UP && !leaving) {
 		switch (l->end) {
 		case END_POWEROFF:
 			n->meta.power = n->pending_power = POWER_DOWN;
@@ -76,7 +76,9 @@ void node_handle_end(struct node *n)
 		case END_PANIC:
 		case END_CRASHED:
 		case MACHINE_ENDS:
-			count_restart(n, why);
+			/* What has failed is not started again by itself. */
+			if (!n->tried.failed)
+				count_restart(n, why);
 			break;
 		}
 	}

@@ -172,6 +172,15 @@ on node02 poweroff >/dev/null 2>&1
 eventually "a guest that powers itself off is down" 60 reads nodes/node02/state down
 settles node02 down "and settled"
 is "and is wanted down" "$(status node02 .power)" down
+echo '{"run":{"no":{"command":["false"]}}}' >>nodes/node02/spec
+echo up >nodes/node02/state
+refused "a node whose command fails" EIO read wait/node02
+on node02 poweroff >/dev/null 2>&1
+wanted_down() { [ "$(status node02 .power)" = down ]; }
+eventually "is wanted down as well when its guest powers off" 60 wanted_down
+is "and has failed all the same" "$(cat nodes/node02/state)" failed
+echo '{"run":null}' >>nodes/node02/spec
+settles node02 down "until its spec is mended"
 echo up >nodes/node02/state
 before=$(boot_id node03)
 on node03 reboot >/dev/null 2>&1
