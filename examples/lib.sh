@@ -139,7 +139,15 @@ stop() {
 	deadline=$((SECONDS + 20))
 	while [ -n "$(machines)" ] && [ $SECONDS -lt $deadline ]; do sleep 0.1; done
 	say "Unmounting ..."
-	fusermount3 -u $cluster 2>/dev/null || umount $cluster || exit 1
+	# rackfs itself is inside for a moment when it tells of a change.
+	deadline=$((SECONDS + 5))
+	until fusermount3 -u $cluster 2>/dev/null || umount $cluster 2>/dev/null; do
+		if [ $SECONDS -ge $deadline ]; then
+			echo "./$cluster is in use: leave it (a shell, an editor), then again." >&2
+			exit 1
+		fi
+		sleep 0.1
+	done
 	deadline=$((SECONDS + 20))
 	while [ -n "$daemon" ] && kill -0 "$daemon" 2>/dev/null; do
 		if [ $SECONDS -ge $deadline ]; then

@@ -76,6 +76,8 @@ static void hear(int fd, uint32_t events, void *userdata)
 			wake_herald(d->session->wake, n.value);
 		else if (n.word == KEEPER_CRASHED)
 			d->crashed = true;
+		else if (n.word == KEEPER_UNMOUNTED)
+			session_detached(d->session);
 	}
 	if (len == 0)
 		keeper_gone(d);
@@ -128,6 +130,7 @@ static void look(void *userdata)
 	}
 	cluster_go(d->cluster);
 	tell_ready(d);
+	session_handle_gone(d->session); /* it may be detached already */
 }
 
 /* --- life --- */

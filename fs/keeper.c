@@ -242,6 +242,16 @@ static void on_control(struct keeper *k)
 	}
 }
 
+/* The kernel ends FUSE with the last mount.  A builder, or any service, that
+ * runs in a mount namespace of its own holds a copy that nobody can unmount. */
+static void on_mounts(struct keeper *k)
+{
+	if (k->unmounted || !mount_gone(k->mount))
+		return;
+	k->unmounted = true;
+	keeper_tell(k->control, KEEPER_UNMOUNTED, 0);
+}
+
 static int timeout_of(const struct keeper *k)
 {
 	uint64_t at = MIN(MIN(k->daemon_at, k->herald_at), k->stop_at);
@@ -273,12 +283,15 @@ static void serve(struct keeper *k)
 		/* A daemon that has died leaves its socket readable: its end
 		 * is told by SIGCHLD. */
 		struct pollfd fds[] = {{.fd = k->signals, .events = POLLIN},
-		    {.fd = k->control, .events = POLLIN}};
+		    {.fd = k->control, .events = POLLIN},
+		    {.fd = k->mounts}}; /* POLLERR */
 
 		if (poll(fds, ARRAY_SIZE(fds), timeout_of(k)) < 0)
 			continue;
 		if (fds[1].revents & POLLIN)
 			on_control(k);
+		if (fds[2].revents)
+			on_mounts(k);
 		if (fds[0].revents)
 			on_signal(k);
 		else if (fds[1].revents & POLLHUP)
@@ -330,6 +343,9 @@ static int prepare(struct keeper *k, struct err *err)
 		AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, k->herald_fds) < 0 ||
 	    catch_signals(&k->signals) < 0)
 		return err_errno(err, -errno, "the keeper can't begin");
+	k->mounts = mount_watch();
+	if (k->mounts < 0)
+		return err_errno(err, k->mounts, "the host's mounts");
 	return mount_new(k->folders.mountpoint, o->fuse, &k->mount, err);
 }
 
@@ -352,6 +368,7 @@ static void finish(struct keeper *k)
 	util_closep(&k->herald_fds[1]);
 	util_closep(&k->memory);
 	util_closep(&k->signals);
+	util_closep(&k->mounts);
 	folders_close(&k->folders);
 	free(k->program);
 }
@@ -361,6 +378,7 @@ int keeper_run(const struct options *o, int ready_fd, struct err *err)
 	struct keeper k = {.options = o,
 	    .folders = FOLDERS_INIT,
 	    .signals = -1,
+	    .mounts = -1,
 	    .memory = -1,
 	    .herald_fds = {-1, -1},
 	    .control = -1,

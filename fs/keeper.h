@@ -25,9 +25,10 @@ struct keeper_fds {
 bool keeper_inherit(struct keeper_fds *ret);
 
 enum keeper_word {
-	KEEPER_READY,   /* from the daemon: the tree can be used */
-	KEEPER_HERALD,  /* the herald's pid; 0: it died */
-	KEEPER_CRASHED, /* the daemon before ended by its own fault */
+	KEEPER_READY,     /* from the daemon: the tree can be used */
+	KEEPER_HERALD,    /* the herald's pid; 0: it died */
+	KEEPER_CRASHED,   /* the daemon before ended by its own fault */
+	KEEPER_UNMOUNTED, /* serve those who have something open, and end */
 };
 struct keeper_note { /* one packet of the control socket */
 	uint32_t word;

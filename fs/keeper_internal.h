@@ -17,6 +17,7 @@ struct keeper {
 	struct folders folders;
 	struct mount *mount;
 	int signals;
+	int mounts; /* tells of changes among the host's mounts */
 	int memory;
 	int herald_fds[2]; /* the daemon's end, the herald's */
 	int control;       /* of the daemon that lives */
@@ -27,6 +28,7 @@ struct keeper {
 	bool served;          /* some daemon has */
 	bool ready;           /* this one has */
 	bool reloading, stopping, crashed, over;
+	bool unmounted; /* from where we are */
 	int result;
 	unsigned faults, kills;
 	uint64_t started;              /* the daemon; now_mono() */

@@ -112,6 +112,8 @@ void keeper_start_daemon(struct keeper *k)
 	keeper_tell(fds[0], KEEPER_HERALD, k->herald);
 	if (k->crashed)
 		keeper_tell(fds[0], KEEPER_CRASHED, 1);
+	if (k->unmounted)
+		keeper_tell(fds[0], KEEPER_UNMOUNTED, 0);
 	k->daemon = fork();
 	if (k->daemon == 0)
 		become_daemon(k, fds[1]);

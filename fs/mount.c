@@ -11,10 +11,13 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "fs/mount.h"
+
+#define MOUNTS "/proc/self/mountinfo"
 
 struct mount {
 	struct fuse_session *fuse;
@@ -67,11 +70,50 @@ uint64_t mount_device(const struct mount *m)
 	return m->device;
 }
 
+int mount_watch(void)
+{
+	int fd = open(MOUNTS, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+bool mount_gone(const struct mount *m)
+{
+	FILE *f = fopen(MOUNTS, "re");
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+	bool there = !f; /* not known */
+	unsigned major, minor;
+
+	/* id, parent, device: proc(5) */
+	while (!there && getline(&line, &size, f) > 0)
+		there = sscanf(line, "%*u %*u %u:%u", &major, &minor) == 2 &&
+			makedev(major, minor) == m->device;
+	if (f)
+		fclose(f);
+	return !there;
+}
+
+/* libfuse unmounts by path, whatever stands there by now, but not when its
+ * descriptor says POLLERR; a pipe without a reader does. */
+static void sever(struct mount *m)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return;
+	close(fds[0]);
+	(void)dup3(fds[1], mount_fd(m), O_CLOEXEC);
+	close(fds[1]);
+}
+
 void mount_free(struct mount *m)
 {
 	if (!m)
 		return;
 	if (m->fuse) {
+		if (m->device && mount_gone(m))
+			sever(m);
 		fuse_session_unmount(m->fuse);
 		fuse_session_destroy(m->fuse);
 	}

@@ -15,6 +15,11 @@ int mount_new(
     const char *path, const char *options, struct mount **ret, struct err *err);
 int mount_fd(const struct mount *m);          /* of /dev/fuse; borrowed */
 uint64_t mount_device(const struct mount *m); /* as st_dev */
+/* Polls with POLLERR when something was mounted or unmounted; -errno. */
+int mount_watch(void);
+/* Nothing of it is left among the mounts that we see.  Others may see it: who
+ * made a mount namespace of their own has a copy. */
+bool mount_gone(const struct mount *m);
 /* Unmounts, however it is used, and closes the descriptor.  NULL is legal. */
 void mount_free(struct mount *m);
 

@@ -49,6 +49,18 @@ static void session_end(struct session *s)
 	loop_exit(s->loop, 0);
 }
 
+void session_handle_gone(struct session *s)
+{
+	if (s->detached && s->mounted && table_count(s->handles) == 0)
+		session_end(s);
+}
+
+void session_detached(struct session *s)
+{
+	s->detached = true;
+	session_handle_gone(s);
+}
+
 static void readable(int fd, uint32_t events, void *userdata)
 {
 	struct session *s = userdata;

@@ -44,6 +44,7 @@ struct session {
 	struct request *requests;         /* that the cluster will answer */
 	struct replacement *replacements; /* under way: writer.c */
 	bool mounted, unmounted;
+	bool detached; /* nobody can come by its path any more */
 	/* Asks the kernel what an earlier daemon gave it: notify.c. */
 	struct loop_source *scan;
 	enum object_kind scan_kind;
@@ -64,6 +65,10 @@ int session_new(struct loop *l, const char *fuse_options,
  * serves requests.  The loop ends with code 0 when the mount has gone. */
 int session_serve(
     struct session *s, struct cluster *c, bool crashed, struct err *err);
+/* It is mounted no more where we are: the loop ends with code 0 once nobody has
+ * anything open there. */
+void session_detached(struct session *s);
+void session_handle_gone(struct session *s); /* one is closed */
 /* Serves no more; answers every blocked request; drops every transaction.
  * The cluster may be freed after it, the session after that. */
 void session_stop(struct session *s);

@@ -44,13 +44,42 @@ fails "and unmounts" mountpoint -q "$M"
 start
 pid=$D D=''
 if command -v fusermount3 >/dev/null; then
-	t "fusermount3 -u" fusermount3 -u "$M"
+	# The herald may be inside for a moment: busy, as with any program.
+	eventually "fusermount3 -u" 30 fusermount3 -u "$M"
 	eventually "ends it" 30 gone "$pid"
 	start
 	pid=$D D=''
 fi
-t "umount" umount "$M"
+eventually "umount" 30 umount "$M"
 eventually "ends it too" 30 gone "$pid"
+
+# Who made a mount namespace of its own (a builder, a service) has a copy.
+start
+pid=$D D=''
+mkfifo "$T/hold" "$T/held"
+own=--mount
+[ "$(id -u)" = 0 ] || own=--mount\ --user\ --map-root-user
+# shellcheck disable=SC2016,SC2086 # $0 is the inner shell's; some words
+timeout 120 unshare $own sh -c 'echo >"$0/held"; read -r _ <"$0/hold"
+	mountpoint -q "$0/m"; echo $? >"$0/copy"' "$T" </dev/null >/dev/null 2>&1 &
+other=$!
+if read -rt 60 _ <"$T/held"; then
+	exec 4<"$M/README"
+	t "umount -l with a file open and a copy elsewhere" umount -l "$M"
+	like "who has the file open reads on" "$(cat <&4)" "rack of machines"
+	t "and it is served meanwhile" kill -0 "$pid"
+	exec 4<&-
+	eventually "the last close ends it, whoever has a copy" 30 gone "$pid"
+	start
+	stop_daemon
+	ok "and another one may be mounted there"
+	echo >"$T/hold"
+	wait $other
+	is "the copy was there all the while" "$(cat "$T/copy")" 0
+else
+	echo "skip a copy of the mount: unshare makes no mount namespace here"
+	stop_daemon
+fi
 
 # --- a dead mount ---
 start
