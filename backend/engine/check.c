@@ -367,7 +367,19 @@ static void force_cluster(struct cluster *c, struct parsed *p)
 
 /* --- image --- */
 
-/* What nodes install from it must still be able to. */
+static int check_image_user(const struct node_spec *s, const char *image,
+    enum image_kind kind, struct err *err)
+{
+	int r = 0;
+
+	if (STREQ(s->boot_image, image))
+		r = boot_fits(image, kind, err);
+	if (r == 0 && s->install.present && STREQ(s->install.image, image))
+		r = install_fits(s, image, kind, err);
+	return r;
+}
+
+/* Nodes that boot or install it must still be able to. */
 static int check_image(struct parsed *p, const char *text, struct err *err)
 {
 	int r = image_spec_parse(text, &p->spec.image, err);
@@ -381,9 +393,8 @@ static int check_image(struct parsed *p, const char *text, struct err *err)
 		const struct node_spec *specs[] = {n->spec, n->coming};
 
 		for (size_t i = 0; r == 0 && i < ARRAY_SIZE(specs); i++)
-			if (specs[i] && specs[i]->install.present &&
-			    STREQ(specs[i]->install.image, p->o->name))
-				r = install_fits(specs[i], p->o->name,
+			if (specs[i])
+				r = check_image_user(specs[i], p->o->name,
 				    p->spec.image->kind, err);
 		if (r < 0)
 			return err_prefix(err, "node %s: ", o->name), r;

@@ -227,14 +227,22 @@ int node_resolve(struct node *n, const struct node_spec *spec,
 			    ? spec->ssh_port
 			    : (uint16_t)(SSH_PORT_BASE + n->o.number);
 
-	if (!cluster_find(n->o.c, OBJECT_IMAGE, spec->boot_image))
+	struct object *image =
+	    cluster_find(n->o.c, OBJECT_IMAGE, spec->boot_image);
+	int r;
+
+	if (!image)
 		return err_set(err, -ENOENT,
 		    "boot.image: there is no image %s; mkdir images/%s makes "
 		    "it",
 		    spec->boot_image, spec->boot_image);
+	if (as_image(image)->spec && !n->o.c->loading) {
+		r = boot_fits(image->name, as_image(image)->spec->kind, err);
+		if (r < 0)
+			return r;
+	}
 	for (size_t i = 0; i < spec->n_nics; i++) {
-		int r =
-		    resolve_nic(n, &spec->nics[i], i, &nics[i], &claims, err);
+		r = resolve_nic(n, &spec->nics[i], i, &nics[i], &claims, err);
 		if (r < 0)
 			return r;
 	}

@@ -462,6 +462,8 @@ char *node_kernel_path(const struct node *n, bool initrd);
 /* The image against what the spec asks to do with it. */
 int install_check(
     struct node *n, const struct node_spec *spec, struct err *err);
+/* The kind of an image against what a spec does with it. */
+int boot_fits(const char *image, enum image_kind kind, struct err *err);
 int install_fits(const struct node_spec *spec, const char *image,
     enum image_kind kind, struct err *err);
 

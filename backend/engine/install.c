@@ -345,6 +345,16 @@ static int check_units(const struct node_spec *s, struct err *err)
 	return 0;
 }
 
+int boot_fits(const char *image, enum image_kind kind, struct err *err)
+{
+	if (kind == IMAGE_NONE || kind == IMAGE_NETBOOT)
+		return 0;
+	return err_set(err, -EINVAL,
+	    "boot.image: image %s is of kind %s, which install.image takes; "
+	    "wanted netboot",
+	    image, image_kind_name(kind));
+}
+
 int install_fits(const struct node_spec *s, const char *image,
     enum image_kind kind, struct err *err)
 {

@@ -29,6 +29,14 @@ cat >nodes/node01/spec <<-'JSON'
 	"qemu":{"args":["-no-such-option"]}}
 JSON
 system=images/system
+refused "a node can't boot what is installed" EINVAL append nodes/node01/spec \
+	<<<'{"boot":{"image":"system"}}'
+like "it is told" "$(cat nodes/node01/error)" \
+	'^refused: spec: boot.image: image system is of kind rootfs'
+refused "nor may an image that nodes boot become such" EINVAL \
+	write images/netboot/spec <<<'{"kind":"rootfs","source":"none"}'
+like "the node is named" "$(cat images/netboot/error)" \
+	'^refused: spec: node node01: boot.image: '
 # With a working directory of its own: find opens that, also while no daemon
 # answers.
 cached() { (cd "$S/cache" && find . -mindepth 1 -maxdepth 1 | sed 's|.*/||'); }
