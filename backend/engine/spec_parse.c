@@ -264,11 +264,13 @@ static void make_absolute(
 		} else if (key->type == T_NODE) {
 			make_absolute(spec_keys(SPEC_NODE), v, cwd);
 		} else if (key->type == T_MAP) {
-			json_object_foreach (v, name, entry)
+			json_object_foreach (v, name, entry) {
 				make_absolute(key->sub, entry, cwd);
+			}
 		} else if (key->type == T_LIST) {
-			json_array_foreach (v, at, entry)
+			json_array_foreach (v, at, entry) {
 				make_absolute(key->sub, entry, cwd);
+			}
 		}
 	}
 }
