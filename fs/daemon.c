@@ -130,7 +130,7 @@ static void look(void *userdata)
 	}
 	cluster_go(d->cluster);
 	tell_ready(d);
-	session_handle_gone(d->session); /* it may be detached already */
+	session_rest(d->session); /* it may be detached already */
 }
 
 /* --- life --- */

@@ -201,7 +201,7 @@ void handle_free(struct handle *h)
 	if (h->scratch)
 		scratch_close(h->session->scratches, h->scratch);
 	buf_done(&h->text);
-	session_handle_gone(h->session);
+	session_rest(h->session);
 	free(h);
 }
 

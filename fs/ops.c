@@ -49,6 +49,7 @@ fuse_req_t request_done(struct request *q)
 	*q->previous = q->next;
 	if (q->next)
 		q->next->previous = q->previous;
+	session_rest(q->session);
 	free(q->name);
 	free(q);
 	return req;

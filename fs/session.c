@@ -49,16 +49,17 @@ static void session_end(struct session *s)
 	loop_exit(s->loop, 0);
 }
 
-void session_handle_gone(struct session *s)
+void session_rest(struct session *s)
 {
-	if (s->detached && s->mounted && table_count(s->handles) == 0)
+	if (s->detached && s->mounted && table_count(s->handles) == 0 &&
+	    !s->requests)
 		session_end(s);
 }
 
 void session_detached(struct session *s)
 {
 	s->detached = true;
-	session_handle_gone(s);
+	session_rest(s);
 }
 
 static void readable(int fd, uint32_t events, void *userdata)
@@ -161,6 +162,7 @@ int session_serve(
 
 void session_stop(struct session *s)
 {
+	s->detached = false; /* it ends anyway */
 	loop_source_free(TAKE_PTR(s->io));
 	loop_source_free(TAKE_PTR(s->scan));
 	ops_drop_replacements(s);

@@ -66,9 +66,9 @@ int session_new(struct loop *l, const char *fuse_options,
 int session_serve(
     struct session *s, struct cluster *c, bool crashed, struct err *err);
 /* It is mounted no more where we are: the loop ends with code 0 once nobody has
- * anything open there. */
+ * anything open there, nor waits for an answer. */
 void session_detached(struct session *s);
-void session_handle_gone(struct session *s); /* one is closed */
+void session_rest(struct session *s); /* one of these has ended */
 /* Serves no more; answers every blocked request; drops every transaction.
  * The cluster may be freed after it, the session after that. */
 void session_stop(struct session *s);
