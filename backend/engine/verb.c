@@ -128,8 +128,9 @@ static void in_force(struct node *n, enum verb verb, uint64_t launch)
 		forget_failures(n);
 		break;
 	default:
-		/* An end that lies before this verb is not acted on. */
-		if (!running(n))
+		/* An end that lies before this verb is not acted on; nor again,
+		 * when nobody has looked yet. */
+		if (n->machine_look.state == MACHINE_NONE)
 			n->handled = n->machine_look.launch;
 		/* Wanted up again: a new run follows. */
 		if (n->meta.power == POWER_UP && before != POWER_UP &&
