@@ -107,6 +107,8 @@ enum machine_end {
 	MACHINE_ENDS
 };
 
+#define SSH_GUEST_PORT 22 /* what ssh.port of a spec leads to */
+
 struct machine_look { /* what is really there, as last seen */
 	enum machine_state state;
 	uint64_t launch;  /* number of the run that is on, or the last; 0

@@ -164,7 +164,8 @@ static void add_management(char ***v, const struct machine_slice *s)
 	buf_printf(&net, "user,id=mgmt,ipv6=off,restrict=%s",
 	    s->internet ? "off" : "on");
 	if (s->ssh_port)
-		buf_printf(&net, ",hostfwd=tcp:127.0.0.1:%u-:22", s->ssh_port);
+		buf_printf(&net, ",hostfwd=tcp:127.0.0.1:%u-:%u", s->ssh_port,
+		    SSH_GUEST_PORT);
 	for (size_t i = 0; i < s->n_forwards; i++)
 		buf_printf(&net, ",hostfwd=tcp:127.0.0.1:%u-:%u",
 		    s->forwards[i].host, s->forwards[i].guest);

@@ -11,8 +11,7 @@
 
 #include "machine_qemu.h"
 
-#define SECTION        " (mgmt):" /* of `info usernet` */
-#define SSH_GUEST_PORT 22
+#define SECTION " (mgmt):" /* of `info usernet` */
 
 /* The answer of the monitor for people, a JSON string. */
 static void words(const char *result, struct buf *ret)

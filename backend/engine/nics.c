@@ -8,8 +8,6 @@
  */
 #include "engine/engine.h"
 
-#define SSH_GUEST_PORT 22
-
 uint64_t network_plug(const struct network *net)
 {
 	/* Networks count their launches each for itself. */
