@@ -168,7 +168,9 @@ kill_daemon() {
 	local pid=$D daemon
 	D=
 	daemon=$(cat "$R/daemon.pid")
-	# The keeper first, so that it starts no other daemon.
+	# The keeper first, so that it starts no other daemon; which is stopped
+	# before, so that it can't unmount when it sees the keeper's end.
+	kill -STOP "$daemon"
 	kill -KILL "$pid" "$daemon"
 	until_true 20 gone "$pid"
 	until_true 20 gone "$daemon"
