@@ -52,7 +52,7 @@ other_daemon() { [ "$(daemon)" != "$1" ] && kill -0 "$(daemon)"; }
 
 # Begins CALL; returns once it is blocked in the kernel.
 begin_call() {
-	rm -f "$T/go" "$T/said"
+	rm -f "$T/go" "$T/said" "$GATE.held"
 	mkfifo "$T/go"
 	(cd "$M" && exec env --default-signal=INT python3 \
 		"$ROOT/tests/fs/blocked.py" "$call" <"$T/go" >"$T/said" 2>&1) &
@@ -66,6 +66,9 @@ begin_call() {
 	echo go >&7
 	exec 7>&-
 	until_true 30 blocked || not_ok "$call: it does not block"
+	# A name is looked up first, in a request of its own.
+	[ "$hold" != disk ] || until_true 30 test -e "$GATE.held" ||
+		not_ok "$call: it does not come to the disk"
 }
 # In a system call, and not in the read of its standard input.
 blocked() {

@@ -2,8 +2,8 @@
  *
  * A disk, or a daemon, that stops where a test wants it, preloaded:
  * fsync(2) waits as long as the file $GATE is there; the answer to the first
- * request of the opcode that $GATE.reply holds waits as long as that is there,
- * and $GATE.held says that it does.
+ * request of the opcode that $GATE.reply holds waits as long as that is there.
+ * $GATE.held says that one of them does.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -28,6 +28,12 @@ static const char *path_of(const char *suffix, char ret[512])
 
 static void wait_for_end_of(const char *path)
 {
+	char mark[512];
+
+	if (access(path, F_OK) < 0)
+		return;
+	close(open(path_of(".held", mark), O_WRONLY | O_CREAT | O_CLOEXEC,
+	    0600));
 	while (access(path, F_OK) == 0)
 		usleep(5000);
 }
@@ -67,8 +73,6 @@ ssize_t writev(int fd, const struct iovec *iov, int count)
 	char path[512];
 
 	if (held && iov[0].iov_len >= sizeof(*h) && h->unique == held) {
-		close(open(path_of(".held", path),
-		    O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
 		wait_for_end_of(path_of(".reply", path));
 		held = 0;
 	}
