@@ -109,9 +109,14 @@ struct inode *inode_get(struct inodes *t, uint64_t number)
 	return i;
 }
 
+bool inode_known(const struct inode *i)
+{
+	return i && (i->lookups || i->inherited);
+}
+
 void inode_trim(struct inodes *t, struct inode *i)
 {
-	if (i->lookups || i->handles || i->wake != WAKE_QUIET)
+	if (inode_known(i) || i->handles || i->wake != WAKE_QUIET)
 		return;
 	table_take(t->table, i->number);
 	free(i);

@@ -13,15 +13,13 @@ struct handle;
 struct inodes;
 struct scratch;
 
-/* Of an inode that an earlier daemon gave to the kernel. */
-#define LOOKUPS_UNKNOWN (1ULL << 40)
-
 /* What the herald is told of it: wake.c. */
 enum wake_state { WAKE_QUIET, WAKE_DIRTY, WAKE_TOLD, WAKE_TOLD_OLD };
 
 struct inode {
 	uint64_t number;
-	uint64_t lookups;       /* the kernel's; 0: it does not know it */
+	uint64_t lookups;       /* that were answered, and not forgotten */
+	bool inherited;         /* an earlier daemon answered more */
 	struct handle *handles; /* open ones, linked by handle->next */
 	/* Size of the text as of a version of its object. */
 	bool size_known;
@@ -47,6 +45,8 @@ struct inodes *inodes_new(void);
 void inodes_free(struct inodes *t);
 struct inode *inode_find(struct inodes *t, uint64_t number); /* or NULL */
 struct inode *inode_get(struct inodes *t, uint64_t number);  /* makes it */
+/* Does the kernel know it, or will it once it has seen our answer? */
+bool inode_known(const struct inode *i); /* NULL: no */
 /* Forgets it when neither the kernel, a handle nor wake.c uses it. */
 void inode_trim(struct inodes *t, struct inode *i);
 

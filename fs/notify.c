@@ -24,6 +24,15 @@ bool notify_known(struct session *s, uint64_t number)
 	       -ENOENT;
 }
 
+/* What was answered may be on its way: that the kernel does not know it yet
+ * counts for nothing but what an earlier daemon gave it. */
+static bool known(struct session *s, struct inode *i)
+{
+	if (inode_known(i) && !notify_known(s, i->number))
+		i->inherited = false;
+	return inode_known(i);
+}
+
 static bool watchable(const struct file *f)
 {
 	return file_inotify(f) & IN_MODIFY;
@@ -34,14 +43,9 @@ static bool directory_known(
     struct session *s, const struct file *f, const struct object *o)
 {
 	const struct file *dir = file_of_place(f->place);
-	struct inode *i;
 
-	if (f->place == PLACE_ROOT)
-		return true;
-	i = inode_find(s->inodes, inode_number(dir, o));
-	if (i && i->lookups && !notify_known(s, i->number))
-		i->lookups = 0;
-	return i && i->lookups;
+	return f->place == PLACE_ROOT ||
+	       known(s, inode_find(s->inodes, inode_number(dir, o)));
 }
 
 /* Its inode, when there is something to be done with it. */
@@ -50,12 +54,11 @@ static struct inode *concerned(
 {
 	uint64_t number = inode_number(f, o);
 	struct inode *i = inode_find(s->inodes, number);
+	bool is_known = s->mounted && known(s, i);
 
-	if (i && i->lookups && s->mounted && !notify_known(s, number))
-		i->lookups = 0;
 	if (!s->mounted || !watchable(f))
 		return i;
-	if (!(i && i->lookups) && !directory_known(s, f, o))
+	if (!is_known && !directory_known(s, f, o))
 		return i;
 	i = inode_get(s->inodes, number);
 	wake_changed(s->wake, i);
@@ -123,7 +126,7 @@ static void directories_changed(
 			continue;
 		file_changed(s, &files[i], NULL);
 		inode = inode_find(s->inodes, inode_number(n.file, NULL));
-		if (inode && inode->lookups && !by_user(s, each, o))
+		if (inode_known(inode) && !by_user(s, each, o))
 			wake_entry(s->wake, &n, appeared, each, o);
 	}
 }
@@ -141,7 +144,7 @@ void notify_returned(struct session *s, const struct named *n)
 
 	file_changed(s, dir.file, dir.object);
 	i = inode_find(s->inodes, named_number(&dir));
-	if (i && i->lookups)
+	if (inode_known(i))
 		wake_entry(s->wake, &dir, true, n->file, n->object);
 }
 
@@ -193,8 +196,7 @@ static void scan_object(struct session *s, const struct object *o)
 			continue;
 		number = inode_number(&files[i], o);
 		if (notify_known(s, number))
-			inode_get(s->inodes, number)->lookups +=
-			    LOOKUPS_UNKNOWN;
+			inode_get(s->inodes, number)->inherited = true;
 		concerned(s, &files[i], o);
 	}
 }
