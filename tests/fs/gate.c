@@ -32,8 +32,8 @@ static void wait_for_end_of(const char *path)
 
 	if (access(path, F_OK) < 0)
 		return;
-	close(open(path_of(".held", mark), O_WRONLY | O_CREAT | O_CLOEXEC,
-	    0600));
+	close(
+	    open(path_of(".held", mark), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
 	while (access(path, F_OK) == 0)
 		usleep(5000);
 }
