@@ -308,8 +308,8 @@ void ops_entry(struct session *s, const struct named *n, bool count,
 	}
 	*ret = (struct fuse_entry_param){.ino = number,
 	    .generation = 1,
-	    /* .attr_timeout = 0: an inode that is not there yet can't be told
-	     * of a change, see notify.c. */
+	    /* An inode that is not there yet can't be told of a change. */
+	    .attr_timeout = 0,
 	    .entry_timeout = OPS_FOR_EVER};
 	if (n->file->kind == FILE_DIRECTORY)
 		ret->generation = memory_generation(s->memory, number);
