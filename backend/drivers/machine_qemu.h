@@ -267,6 +267,8 @@ void qemu_plugs_to_look(struct qemu *q);
 
 /* machine_qemu_live.c */
 void qemu_live_next(struct qemu *q);
+/* Lets NIC i send when its switch is dead; once more does no harm. */
+void qemu_hub_open(struct qemu *q, size_t i);
 
 /* machine_qemu_forward.c */
 /* What `info usernet` says of the management NIC; returns the count. */

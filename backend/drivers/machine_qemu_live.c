@@ -6,6 +6,10 @@
  *
  * Plugging again: the NIC is on a hub; the hub's other port and the switch's
  * netdev are deleted and added anew, and the guest sees no more than a pause.
+ * A third port, with nothing behind it, is what keeps the hub taking frames
+ * while the switch is dead: without one QEMU holds the guest's next frame back
+ * until the switch's netdev can send, which that one never will; the NIC would
+ * wait for that frame for good, and send nothing any more.
  * A NIC that came is put on a hub of its own first, and plugged in after that.
  */
 #include <errno.h>
@@ -150,6 +154,15 @@ static int plug(struct qemu *q, size_t i)
 	return qemu_ask(q, command, buf_str(&b), on_plug);
 }
 
+void qemu_hub_open(struct qemu *q, size_t i)
+{
+	_cleanup_free_ char *arguments = xasprintf(
+	    "{\"type\":\"hubport\",\"id\":\"ho%zu\",\"hubid\":%zu}", i, i);
+
+	/* One that an earlier daemon has added is there: refused, and right. */
+	qemu_ask_always(q, "netdev_add", arguments, NULL);
+}
+
 /* --- a NIC that came ----------------------------------------------------- */
 
 /* A daemon before this one may have died after the command.  QEMU has no class
@@ -199,6 +212,7 @@ static void on_hub_added(
 		refuse(q, "nics.", q->slice->nics[i].name, -EAGAIN, err);
 		return;
 	}
+	qemu_hub_open(q, i);
 	_cleanup_free_ char *arguments =
 	    qemu_nic_device(&q->slice->nics[i], (unsigned)i);
 	if (qemu_ask(q, "device_add", arguments, on_nic_added) < 0)

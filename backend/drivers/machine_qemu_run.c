@@ -180,6 +180,8 @@ static void on_ready(struct qmp *qmp, void *userdata)
 	qemu_ask_status(q);
 	ask(q, "query-block", NULL, on_nodes, true);
 	qemu_ask_forwards(q);
+	for (size_t i = 0; i < q->record.n_nics; i++)
+		qemu_hub_open(q, i);
 }
 
 static void on_event(

@@ -215,6 +215,12 @@ eventually "reach is whole again" 90 pairs 6 0
 changes="cat /sys/class/net/*/carrier_changes"
 changed=$(on node01 "$changes")
 before=$(boot_id node01)
+# They are in the middle of sending when it dies.
+for pair in node01:node02 node02:node03 node03:node01; do
+	on ${pair%:*} "ping -i 0.01 -c 500 ${pair#*:} >/tmp/pings 2>&1 &"
+done
+sending() { on node03 grep -q "seq=20 " /tmp/pings; }
+eventually "all of them send" 30 sending
 pid=$(pids_of vde_switch)
 kill -KILL "$pid"
 until_true 20 gone "$pid"
