@@ -20,6 +20,7 @@ struct inode {
 	uint64_t number;
 	uint64_t lookups;       /* that were answered, and not forgotten */
 	bool inherited;         /* an earlier daemon answered more */
+	bool arrived;           /* the kernel has seen an answer */
 	struct handle *handles; /* open ones, linked by handle->next */
 	/* Size of the text as of a version of its object. */
 	bool size_known;

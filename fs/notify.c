@@ -28,7 +28,11 @@ bool notify_known(struct session *s, uint64_t number)
  * counts for nothing but what an earlier daemon gave it. */
 static bool known(struct session *s, struct inode *i)
 {
-	if (inode_known(i) && !notify_known(s, i->number))
+	if (!inode_known(i))
+		return false;
+	if (notify_known(s, i->number))
+		i->arrived = true;
+	else
 		i->inherited = false;
 	return inode_known(i);
 }

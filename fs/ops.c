@@ -235,10 +235,13 @@ void ops_reply_attr(fuse_req_t req, const struct named *n, struct handle *h)
 static void op_getattr(
     fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct inode *i = inode_find(ops_session(req)->inodes, ino);
 	struct named n;
 	int r = ops_resolve(req, ino, &n);
 	bool file = r == 0 && n.file->kind != FILE_DIRECTORY;
 
+	if (i)
+		i->arrived = true;
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
@@ -309,7 +312,7 @@ void ops_entry(struct session *s, const struct named *n, bool count,
 	*ret = (struct fuse_entry_param){.ino = number,
 	    .generation = 1,
 	    /* An inode that is not there yet can't be told of a change. */
-	    .attr_timeout = 0,
+	    .attr_timeout = i && i->arrived ? attr_timeout(s, n) : 0,
 	    .entry_timeout = OPS_FOR_EVER};
 	if (n->file->kind == FILE_DIRECTORY)
 		ret->generation = memory_generation(s->memory, number);
@@ -329,6 +332,7 @@ void ops_unlook(struct session *s, uint64_t number, uint64_t n)
 	if (!i)
 		return;
 	i->lookups -= MIN(n, i->lookups);
+	i->arrived = false;
 	inode_trim(s->inodes, i);
 }
 
